@@ -1,0 +1,103 @@
+"""The one façade between a running member and whatever speaks to clients.
+
+Callback style: each call takes the decoded request and `done`, which is called exactly once, on
+the member's thread, with the response message (header filled) or a `Refused`. `done` may be
+called before the call returns. No task or coroutine is made per request.
+
+`api/` imports this module and nothing else of the member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import Message as Proto
+
+from quorate.state.errors import Refused
+from quorate.wire._generated import rpc_pb2 as rpc
+
+Done = Callable[[Proto | Refused], None]
+"""Receives the outcome of one request."""
+
+
+class WatchSink(Protocol):
+    """Where a watch stream's responses go. Calls come on the member's thread."""
+
+    def send(self, response: rpc.WatchResponse) -> None: ...
+
+    def backlog_bytes(self) -> int:
+        """Bytes accepted by `send` that the client has not taken yet; the hub pauses above a limit
+        and resumes when `WatchStream.drained` is called."""
+        ...
+
+    def end(self, reason: Refused | None) -> None:
+        """The stream is over; `reason` None means the client's own wish. Nothing follows."""
+        ...
+
+
+class WatchStream(Protocol):
+    """One client stream of watches (etcd-surface.md §4.4)."""
+
+    def request(self, request: rpc.WatchRequest) -> None:
+        """Create, cancel or ask for progress; answers arrive at the sink."""
+        ...
+
+    def drained(self) -> None:
+        """The sink has room again."""
+        ...
+
+    def close(self) -> None:
+        """The client is gone; `end` is not called."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`reason` is empty when healthy, else etcd's words (`RAFT NO LEADER`, ...)."""
+
+    healthy: bool
+    reason: str = ""
+
+
+class Service(Protocol):
+    """A running member as clients see it."""
+
+    def header(self) -> rpc.ResponseHeader:
+        """Cluster id, member id, current revision, and a raft term that never falls."""
+        ...
+
+    def has_leader(self) -> bool: ...
+
+    def health(self, done: Callable[[Health], None], *, serializable: bool = False) -> None: ...
+
+    def range(self, request: rpc.RangeRequest, done: Done) -> None: ...
+
+    def put(self, request: rpc.PutRequest, done: Done) -> None: ...
+
+    def delete_range(self, request: rpc.DeleteRangeRequest, done: Done) -> None: ...
+
+    def txn(self, request: rpc.TxnRequest, done: Done) -> None: ...
+
+    def compact(self, request: rpc.CompactionRequest, done: Done) -> None: ...
+
+    def lease_grant(self, request: rpc.LeaseGrantRequest, done: Done) -> None: ...
+
+    def lease_revoke(self, request: rpc.LeaseRevokeRequest, done: Done) -> None: ...
+
+    def lease_keep_alive(self, request: rpc.LeaseKeepAliveRequest, done: Done) -> None: ...
+
+    def lease_time_to_live(self, request: rpc.LeaseTimeToLiveRequest, done: Done) -> None: ...
+
+    def lease_leases(self, request: rpc.LeaseLeasesRequest, done: Done) -> None: ...
+
+    def member_list(self, request: rpc.MemberListRequest, done: Done) -> None: ...
+
+    def status(self, request: rpc.StatusRequest, done: Done) -> None: ...
+
+    def hash_kv(self, request: rpc.HashKVRequest, done: Done) -> None: ...
+
+    def authenticate(self, request: rpc.AuthenticateRequest, done: Done) -> None: ...
+
+    def watch(self, sink: WatchSink) -> WatchStream: ...
