@@ -1,0 +1,104 @@
+"""Linearizable reads: batches that wait for a read index, then for the state to reach it.
+
+Invariants:
+- A read joins a round that starts after the read arrived; one round serves all reads of a turn.
+- Every round, also a retry, has a context of its own that is never used again (etcd issue
+  20418: a retry under the same id let delayed answers confirm a read that came later).
+- A read is released when the applied index has reached its round's read index.
+
+Not here: how a round is confirmed (raft/readindex.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from quorate.member.effects import Reply, Waiter
+from quorate.state.errors import Problem, Refused
+
+ROUNDS_MAX = 16
+"""Rounds under way at once; beyond it reads gather into fewer, larger rounds."""
+
+RETRY_S = 0.5
+"""A round without an answer for this long is repeated under a new context (etcd: 500 ms)."""
+
+
+@dataclass(slots=True)
+class Read:
+    """`ready` is called with None when the read may be served, else with a `Refused`."""
+
+    ready: Waiter
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Round:
+    reads: list[Read]
+    started: float
+
+
+@dataclass(slots=True)
+class Reads:
+    """All linearizable reads of one member."""
+
+    _waiting: list[Read] = field(default_factory=list)
+    _rounds: dict[bytes, _Round] = field(default_factory=dict)
+    _confirmed: list[tuple[int, list[Read]]] = field(default_factory=list)
+    _sequence: int = 0
+
+    def ask(self, read: Read) -> None:
+        """Join the next round."""
+        self._waiting.append(read)
+
+    def start(self, now: float) -> bytes | None:
+        """The context of a new round for everything that waits, if there is anything."""
+        if not self._waiting or len(self._rounds) >= ROUNDS_MAX:
+            return None
+        self._sequence += 1
+        context = self._sequence.to_bytes(8, "little")
+        self._rounds[context] = _Round(self._waiting, now)
+        self._waiting = []
+        return context
+
+    def confirmed(self, context: bytes, index: int) -> None:
+        """The round is good for everything up to `index`. Rounds started before it are, too."""
+        if context not in self._rounds:
+            return
+        for known in list(self._rounds):
+            self._confirmed.append((index, self._rounds.pop(known).reads))
+            if known == context:
+                return
+
+    def release(self, applied: int) -> list[Reply]:
+        """Reads whose index is applied."""
+        if not self._confirmed:
+            return []
+        ready = [reads for index, reads in self._confirmed if index <= applied]
+        self._confirmed = [pair for pair in self._confirmed if pair[0] > applied]
+        return [(read.ready, None) for reads in ready for read in reads]
+
+    def restart(self, now: float, *, all_rounds: bool = False) -> None:
+        """Rounds without an answer (all of them after a leader change) go back to waiting."""
+        for context, waiting in list(self._rounds.items()):
+            if all_rounds or now - waiting.started >= RETRY_S:
+                del self._rounds[context]
+                self._waiting = waiting.reads + self._waiting
+
+    def expired(self, now: float) -> list[Reply]:
+        """Refusals of everything whose deadline has passed."""
+        late: list[Read] = []
+        groups = [self._waiting, *(r.reads for r in self._rounds.values())]
+        groups += [reads for _, reads in self._confirmed]
+        for reads in groups:
+            if any(read.deadline <= now for read in reads):
+                late += [read for read in reads if read.deadline <= now]
+                reads[:] = [read for read in reads if read.deadline > now]
+        return [(read.ready, Refused(Problem.TIMED_OUT)) for read in late]
+
+    def fail(self, problem: Problem) -> list[Reply]:
+        """Refuse everything that has no confirmed index."""
+        reads = [read for waiting in self._rounds.values() for read in waiting.reads]
+        reads += self._waiting
+        self._rounds.clear()
+        self._waiting = []
+        return [(read.ready, Refused(problem)) for read in reads]

@@ -1,0 +1,227 @@
+"""The asyncio driver of one member: sockets, timers and files around `MemberCore`.
+
+One turn: whatever the loop read since the last turn went into the core; `_pump` drains it, lets
+the messages leave, hands the appends to the disk, and calls the waiters, until nothing is left.
+
+Invariants:
+- The core is touched on the loop's thread only.
+- The followers' bytes leave before the leader's own sync starts.
+- A broken invariant or a failed sync ends the process; nothing is answered after it.
+
+Not here: what the events mean (core.py), how a member starts and stops (launch.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from quorate.disk.lmdb_backend import LmdbBackend
+from quorate.disk.probe import SyncMode
+from quorate.disk.snapshot_files import SnapshotFiles
+from quorate.disk.wal import Wal
+from quorate.member.appender import Appender
+from quorate.member.core import MemberCore
+from quorate.peers.transport import PeerTransport
+from quorate.raft.types import Message, MessageType, Snapshot
+
+log = logging.getLogger(__name__)
+
+PUMP_ROUNDS_MAX = 32
+"""Drains in one turn before other events of the loop get their chance."""
+
+BACKEND_COMMIT_S = 0.1
+BACKEND_COMMIT_ENTRIES = 10_000
+"""How long, and for how many entries, applied state may be in memory only (it is in the log)."""
+
+EARLY_CAMPAIGN_JITTER_S = 0.03
+"""Spread of the early campaigns of members that lost their leader at the same moment."""
+
+SCRUB_RECORDS = 200
+"""Records cleaned up per step of physical compaction, about a millisecond of work."""
+
+PROGRESS_S = 600.0
+"""Interval of watch progress notifications (etcd's default)."""
+
+
+class Runtime:
+    """Everything that moves in a running member."""
+
+    def __init__(
+        self, core: MemberCore, wal: Wal, backend: LmdbBackend, images: SnapshotFiles,
+        *, heartbeat_s: float, failed: Callable[[BaseException], None],
+    ) -> None:
+        self.core = core
+        self.backend = backend
+        self.transport: PeerTransport | None = None
+        self._images = images
+        self._heartbeat_s = heartbeat_s
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._random = random.Random()
+        self._appender = Appender(
+            wal, SyncMode(heartbeat_s), done=core.append_done, wake=self.wake,
+            failed=failed, install=self._install)
+        self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
+        self._committing = False
+        self._committed_index = backend.durable.index
+        self._scheduled = False
+        self._timers: list[asyncio.TimerHandle] = []
+        self._wake_timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    # Life.
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._tick()
+        self._commit()
+        self._progress()
+        self.wake()
+
+    def wake(self) -> None:
+        """Run a turn when what the loop has read so far is in the core."""
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            self._loop.call_soon(self._pump)
+
+    async def stop(self) -> None:
+        """Stop turning and leave the disk in order."""
+        self._stopped = True
+        for timer in self._timers:
+            timer.cancel()
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
+        await self._loop.run_in_executor(None, self._commits.shutdown)
+        batch = self.backend.freeze()
+        if batch is not None:
+            self.backend.write(batch)
+            self.backend.thaw(batch)
+        self._appender.close()
+        self.backend.close()
+
+    # One turn.
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        try:
+            for _ in range(PUMP_ROUNDS_MAX):
+                if not self._turn():
+                    break
+            else:
+                self.wake()
+        except Exception as failure:
+            self._stopped = True
+            self._failed(failure)
+            return
+        if self.core.watches.lagging:
+            self.wake()
+        self._arm_early_campaign()
+
+    def _turn(self) -> bool:
+        effects = self.core.drain(self._loop.time())
+        if not effects:
+            return False
+        if effects.messages and self.transport is not None:
+            self.transport.send(effects.messages)
+        if effects.appends:
+            self._appender.append(effects.appends)
+        for waiter, outcome in effects.replies:
+            waiter(outcome)
+        return True
+
+    def _tick(self) -> None:
+        self._again(0, self._heartbeat_s, self._tick)
+        self.core.tick(self._loop.time())
+        self.wake()
+
+    def _progress(self) -> None:
+        self._again(1, PROGRESS_S, self._progress)
+        self.core.watches.tick_progress()
+
+    def _again(self, slot: int, delay_s: float, call: Callable[[], None]) -> None:
+        if self._stopped:
+            return
+        timer = self._loop.call_later(delay_s, call)
+        if slot < len(self._timers):
+            self._timers[slot] = timer
+        else:
+            self._timers.append(timer)
+
+    def _arm_early_campaign(self) -> None:
+        at = self.core.leadership.campaign_at
+        if at is None or (self._wake_timer is not None and self._wake_timer.when() == at):
+            return
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
+        self._wake_timer = self._loop.call_at(at, self._campaign)
+
+    def _campaign(self) -> None:
+        self._wake_timer = None
+        self.core.wake(self._loop.time())
+        self.wake()
+
+    # The backend and the length of the log.
+
+    def _commit(self) -> None:
+        self._again(2, BACKEND_COMMIT_S, self._commit)
+        while_busy = self._committing or self._appender.busy
+        if not while_busy and self.core.log.cut_due(self.backend.durable):
+            self._cut_log()
+        if self._committing:
+            return
+        self.core.machine.scrub(SCRUB_RECORDS)
+        batch = self.backend.freeze()
+        if batch is None:
+            return
+        self._committing = True
+        future = self._loop.run_in_executor(self._commits, self.backend.write, batch)
+
+        def written(done: asyncio.Future[None]) -> None:
+            self._committing = False
+            failure = done.exception()
+            if failure is not None:
+                self._failed(failure)
+            else:
+                self.backend.thaw(batch)
+
+        future.add_done_callback(written)
+
+    def _cut_log(self) -> None:
+        durable = self.backend.durable
+        wal = self._appender.wal
+        wal.mark_snapshot(durable.index, durable.term, durable.conf_state)
+        wal.sync()
+        wal.release(self.core.log.cut(durable))
+
+    # Peers (`peers.PeerHandler`).
+
+    def on_message(self, message: Message) -> None:
+        """A message from a peer."""
+        self.core.receive(message)
+        self.wake()
+
+    def on_unreachable(self, member_id: int) -> None:
+        """Messages to the peer were dropped."""
+        self.core.node.report_unreachable(member_id)
+
+    def on_lost(self, member_id: int) -> None:
+        """The peer's process is gone, as far as its connection tells."""
+        self.core.now = max(self.core.now, self._loop.time())
+        self.core.peer_lost(member_id, self._random.uniform(0.002, EARLY_CAMPAIGN_JITTER_S))
+        self.wake()
+
+    def on_snapshot_sent(self, member_id: int, ok: bool) -> None:
+        """A snapshot left, or failed to."""
+        self.core.node.report_snapshot(member_id, ok)
+        self.wake()
+
+    def open_snapshot(self, message: Message) -> tuple[Message, Iterator[bytes]]:
+        """The durable state to send: at least as new as the snapshot that Raft named."""
+        raise NotImplementedError
+
+    def _install(self, snapshot: Snapshot) -> None:
+        raise NotImplementedError

@@ -1,0 +1,237 @@
+"""`service.Service` over a `MemberCore`: what each client request means to the member.
+
+Requests that change something are checked first (what is wrong for sure needs no consensus) and
+proposed; linearizable reads wait for the core's read round; serializable ones are served from
+the local state at once.
+
+Not here: consensus (core.py), encodings and sockets (api/), users (a later issue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message as Proto
+
+from quorate.member.core import MemberCore
+from quorate.member.leasecalls import LeaseAnswer
+from quorate.member.service import Done, Health, WatchSink, WatchStream
+from quorate.state.errors import Problem, Refused
+from quorate.wire._generated import rpc_pb2 as rpc
+
+LEASE_ID_MAX = 2**63 - 1
+
+Q = TypeVar("Q", bound=Proto)
+
+
+class MemberService:
+    """The façade of one running member. `wake` tells the driver that the core has work."""
+
+    def __init__(
+        self, core: MemberCore, wake: Callable[[], None], *, version: str,
+        request_bytes_max: int,
+    ) -> None:
+        self._core = core
+        self._machine = core.machine
+        self._wake = wake
+        self._version = version
+        self._request_bytes_max = request_bytes_max
+
+    def header(self) -> rpc.ResponseHeader:
+        """See `Service.header`."""
+        return self._core.header()
+
+    def has_leader(self) -> bool:
+        """Whether this member knows a leader."""
+        return self._core.node.lead != 0
+
+    def health(self, done: Callable[[Health], None], *, serializable: bool = False) -> None:
+        """Healthy is who can read: linearizably, or locally if `serializable`."""
+        if serializable:
+            return done(Health(True))
+        if not self.has_leader():
+            return done(Health(False, "RAFT NO LEADER"))
+
+        def ready(refused: Refused | None) -> None:
+            if refused is None:
+                done(Health(True))
+            elif refused.problem is Problem.NO_LEADER:
+                done(Health(False, "RAFT NO LEADER"))
+            else:
+                done(Health(False, f"RANGE ERROR:{refused.problem.name.lower()}"))
+
+        return self._read(ready)
+
+    def range(self, request: rpc.RangeRequest, done: Done) -> None:
+        """KV.Range."""
+        self._read_with(request, self._machine.range, done, serializable=request.serializable)
+
+    def put(self, request: rpc.PutRequest, done: Done) -> None:
+        """KV.Put."""
+        self._propose(request, done)
+
+    def delete_range(self, request: rpc.DeleteRangeRequest, done: Done) -> None:
+        """KV.DeleteRange."""
+        self._propose(request, done)
+
+    def txn(self, request: rpc.TxnRequest, done: Done) -> None:
+        """KV.Txn; one that only reads needs no entry in the log."""
+        if self._machine.is_read_only(request):
+            ranges = [op.request_range for op in (*request.success, *request.failure)
+                      if op.HasField("request_range")]
+            self._read_with(
+                request, self._machine.txn_read, done,
+                serializable=bool(ranges) and all(r.serializable for r in ranges))
+        else:
+            self._propose(request, done)
+
+    def compact(self, request: rpc.CompactionRequest, done: Done) -> None:
+        """KV.Compact."""
+        self._propose(request, done)
+
+    def lease_grant(self, request: rpc.LeaseGrantRequest, done: Done) -> None:
+        """Lease.LeaseGrant: picks an id for 0 and raises a TTL that is too short."""
+        request = rpc.LeaseGrantRequest(
+            ID=request.ID or self._core.ids.next() & LEASE_ID_MAX,
+            TTL=max(request.TTL, self._core.config.lease_ttl_s_min))
+        self._propose(request, done)
+
+    def lease_revoke(self, request: rpc.LeaseRevokeRequest, done: Done) -> None:
+        """Lease.LeaseRevoke."""
+        self._propose(request, done)
+
+    def lease_keep_alive(self, request: rpc.LeaseKeepAliveRequest, done: Done) -> None:
+        """Lease.LeaseKeepAlive: TTL 0 when there is no such lease."""
+
+        def answer(outcome: LeaseAnswer | Refused) -> None:
+            if isinstance(outcome, Refused):
+                done(outcome)
+            else:
+                done(rpc.LeaseKeepAliveResponse(
+                    header=self.header(), ID=request.ID, TTL=outcome.ttl_s))
+
+        self._core.leases.call(request.ID, answer)
+        self._wake()
+
+    def lease_time_to_live(self, request: rpc.LeaseTimeToLiveRequest, done: Done) -> None:
+        """Lease.LeaseTimeToLive: TTL −1 when there is no such lease."""
+
+        def answer(outcome: LeaseAnswer | Refused) -> None:
+            if isinstance(outcome, Refused):
+                done(outcome)
+            elif outcome.ttl_s == 0:
+                done(rpc.LeaseTimeToLiveResponse(header=self.header(), ID=request.ID, TTL=-1))
+            else:
+                keys = self._machine.leases.keys(request.ID) if request.keys else ()
+                done(rpc.LeaseTimeToLiveResponse(
+                    header=self.header(), ID=request.ID, TTL=outcome.remaining_s,
+                    grantedTTL=outcome.ttl_s, keys=keys))
+
+        self._core.leases.call(request.ID, answer, time_to_live=True)
+        self._wake()
+
+    def lease_leases(self, request: rpc.LeaseLeasesRequest, done: Done) -> None:
+        """Lease.LeaseLeases, as new as the call."""
+
+        def listing(_request: rpc.LeaseLeasesRequest) -> rpc.LeaseLeasesResponse:
+            return rpc.LeaseLeasesResponse(
+                leases=[rpc.LeaseStatus(ID=i) for i in self._machine.leases.ids()])
+
+        self._read_with(request, listing, done, serializable=False)
+
+    def member_list(self, request: rpc.MemberListRequest, done: Done) -> None:
+        """Cluster.MemberList; without `linearizable` it is answered without a leader, too."""
+
+        def listing(_request: rpc.MemberListRequest) -> rpc.MemberListResponse:
+            return rpc.MemberListResponse(members=[
+                rpc.Member(ID=m.id, name=m.name, peerURLs=m.peer_urls,
+                           clientURLs=m.client_urls, isLearner=m.is_learner)
+                for m in self._machine.members.all()])
+
+        self._read_with(request, listing, done, serializable=not request.linearizable)
+
+    def status(self, _request: rpc.StatusRequest, done: Done) -> None:
+        """Maintenance.Status of this member."""
+        node, size = self._core.node, self._core.backend.size()
+        done(rpc.StatusResponse(
+            header=self.header(), version=self._version, dbSize=size.total,
+            dbSizeInUse=size.in_use, leader=node.lead, raftIndex=node.commit,
+            raftTerm=self._core.leadership.reported_term,
+            raftAppliedIndex=self._core.backend.applied.index,
+            errors=[] if node.lead else ["etcdserver: no leader"],
+            isLearner=node.is_learner))
+
+    def hash_kv(self, request: rpc.HashKVRequest, done: Done) -> None:
+        """Maintenance.HashKV of this member's state."""
+        try:
+            response = self._machine.hash_kv(request.revision)
+        except Refused as refused:
+            return done(refused)
+        return done(self._with_header(response))
+
+    def authenticate(self, _request: rpc.AuthenticateRequest, done: Done) -> None:
+        """Auth.Authenticate: there are no users yet."""
+        done(Refused(Problem.AUTH_NOT_ENABLED))
+
+    def watch(self, sink: WatchSink) -> WatchStream:
+        """Watch.Watch."""
+        return _WakingStream(self._core.watches.open(sink), self._wake)
+
+    def _propose(self, request: Proto, done: Done) -> None:
+        if request.ByteSize() > self._request_bytes_max:
+            return done(Refused(Problem.REQUEST_TOO_LARGE))
+        try:
+            self._machine.check(request)
+        except Refused as refused:
+            return done(refused)
+        self._core.propose(request, done)
+        return self._wake()
+
+    def _read(self, ready: Callable[[Refused | None], None]) -> None:
+        self._core.read(ready)
+        self._wake()
+
+    def _read_with(
+        self, request: Q, read: Callable[[Q], Proto], done: Done, *, serializable: bool
+    ) -> None:
+        def ready(refused: Refused | None) -> None:
+            if refused is not None:
+                return done(refused)
+            try:
+                response = read(request)
+            except Refused as wrong:
+                return done(wrong)
+            return done(self._with_header(response))
+
+        if serializable:
+            return ready(None)
+        try:
+            self._machine.check(request)
+        except Refused as refused:
+            return done(refused)
+        return self._read(ready)
+
+    def _with_header(self, response: Proto) -> Proto:
+        header = response.header  # type: ignore[attr-defined]  # every response has one
+        header.MergeFrom(self._core.header())
+        return response
+
+
+class _WakingStream:
+    """A watch stream whose requests wake the driver, which flushes the hub."""
+
+    def __init__(self, stream: WatchStream, wake: Callable[[], None]) -> None:
+        self._stream = stream
+        self._wake = wake
+
+    def request(self, request: rpc.WatchRequest) -> None:
+        self._stream.request(request)
+        self._wake()
+
+    def drained(self) -> None:
+        self._stream.drained()
+        self._wake()
+
+    def close(self) -> None:
+        self._stream.close()

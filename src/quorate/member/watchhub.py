@@ -1,0 +1,326 @@
+"""Fan-out of events to watch streams.
+
+Rules: etcd-surface.md §4.4. Invariants:
+- A watcher sees every matching event once, in revision order; `next_revision` is the first
+  revision it has not been given.
+- Events of one revision are never split over messages (unless the client allows fragments).
+- A synced watcher gets events as they are applied. One whose client is slow becomes unsynced
+  and is served from history when there is room, so a stopped reader costs bounded memory.
+- A watcher that falls below the compacted revision is cancelled with that revision.
+
+Not here: the history itself (state/watchlog.py), encodings and sockets (api/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from quorate.member.service import WatchSink
+from quorate.state.errors import Refused
+from quorate.state.machine import Machine
+from quorate.state.mvcc import Event
+from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
+
+BACKLOG_BYTES_MAX = 1 << 20
+"""Unsent bytes above which a stream's watchers are served from history instead."""
+
+HISTORY_EVENTS_MAX = 1_000
+"""Events read from history for one watcher in one turn; keeps a turn short."""
+
+FRAGMENT_BYTES_MAX = 1_572_864 + 512 * 1024
+"""Message size above which a watcher that allows it gets fragments (§4.4 rule 4)."""
+
+NO_PUT = rpc.WatchCreateRequest.FilterType.NOPUT
+NO_DELETE = rpc.WatchCreateRequest.FilterType.NODELETE
+
+
+@dataclass(slots=True, eq=False)
+class Watcher:
+    """One watch of a stream."""
+
+    stream: Stream
+    id: int
+    key: bytes
+    range_end: bytes
+    next_revision: int
+    filters: frozenset[int]
+    prev_kv: bool
+    fragment: bool
+    progress_notify: bool
+    synced: bool = True
+    sent_since_progress: bool = False
+    pending: list[Event] = field(default_factory=list)
+
+    def matches(self, key: bytes) -> bool:
+        """Whether the key is watched."""
+        if not self.range_end:
+            return key == self.key
+        return key >= self.key and (self.range_end == b"\0" or key < self.range_end)
+
+
+class Stream:
+    """One client stream (`service.WatchStream`)."""
+
+    def __init__(self, hub: WatchHub, sink: WatchSink) -> None:
+        self.sink = sink
+        self.watchers: dict[int, Watcher] = {}
+        self._hub = hub
+        self._next_id = 0
+
+    def request(self, request: rpc.WatchRequest) -> None:
+        """Create, cancel or ask for progress."""
+        match request.WhichOneof("request_union"):
+            case "create_request":
+                self._create(request.create_request)
+            case "cancel_request":
+                self._cancel(request.cancel_request.watch_id)
+            case "progress_request":
+                self._hub.progress(self)
+
+    def drained(self) -> None:
+        """The client took what it was sent."""
+        self._hub.drained(self)
+
+    def close(self) -> None:
+        """The client is gone."""
+        self._hub.close(self)
+
+    def _create(self, create: rpc.WatchCreateRequest) -> None:
+        watch_id = create.watch_id or self._free_id()
+        key, range_end = create.key or b"\0", create.range_end
+        if watch_id in self.watchers:
+            return self._refuse("mvcc: duplicate watch ID provided on the WatchStream")
+        if range_end and range_end != b"\0" and range_end <= key:
+            return self._refuse("mvcc: watcher range is empty")
+        if create.start_revision < 0:
+            return self._refuse("etcdserver: mvcc: required revision has been compacted")
+        current = self._hub.machine.revision
+        start = create.start_revision or current + 1
+        watcher = Watcher(
+            self, watch_id, key, range_end, start, frozenset(create.filters),
+            create.prev_kv, create.fragment, create.progress_notify, synced=start > current)
+        self.watchers[watch_id] = watcher
+        response = self._hub.response(watch_id)
+        response.created = True
+        self.sink.send(response)
+        self._hub.add(watcher)
+        return None
+
+    def _refuse(self, reason: str) -> None:
+        response = self._hub.response(-1)
+        response.created = response.canceled = True
+        response.cancel_reason = reason
+        self.sink.send(response)
+
+    def _cancel(self, watch_id: int) -> None:
+        watcher = self.watchers.pop(watch_id, None)
+        if watcher is None:
+            return
+        self._hub.remove(watcher)
+        response = self._hub.response(watch_id)
+        response.canceled = True
+        self.sink.send(response)
+
+    def _free_id(self) -> int:
+        while self._next_id in self.watchers:
+            self._next_id += 1
+        self._next_id += 1
+        return self._next_id - 1
+
+
+class WatchHub:
+    """All watchers of one member."""
+
+    def __init__(self, machine: Machine, header: Callable[[], rpc.ResponseHeader]) -> None:
+        self.machine = machine
+        self._header = header
+        self._streams: dict[Stream, None] = {}
+        self._by_key: dict[bytes, dict[Watcher, None]] = {}
+        self._ranges: dict[Watcher, None] = {}
+        self._unsynced: dict[Watcher, None] = {}
+        self._touched: dict[Watcher, None] = {}
+        self.lagging = False
+
+    def __len__(self) -> int:
+        return sum(len(stream.watchers) for stream in self._streams)
+
+    def open(self, sink: WatchSink) -> Stream:
+        """A new client stream."""
+        stream = Stream(self, sink)
+        self._streams[stream] = None
+        return stream
+
+    def close(self, stream: Stream) -> None:
+        """Forget the stream and its watchers."""
+        self._streams.pop(stream, None)
+        for watcher in stream.watchers.values():
+            self.remove(watcher)
+        stream.watchers.clear()
+
+    def end_all(self, reason: Refused) -> None:
+        """End every stream, e.g. because the member stops."""
+        for stream in list(self._streams):
+            self.close(stream)
+            stream.sink.end(reason)
+
+    def add(self, watcher: Watcher) -> None:
+        """Start serving a watcher."""
+        if watcher.synced:
+            self._attach(watcher)
+        else:
+            self._unsynced[watcher] = None
+
+    def remove(self, watcher: Watcher) -> None:
+        """Stop serving a watcher."""
+        self._detach(watcher)
+        self._unsynced.pop(watcher, None)
+        self._touched.pop(watcher, None)
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Events of one revision that was just applied."""
+        for event in events:
+            key = event.kv.key
+            exact = self._by_key.get(key)
+            if exact:
+                for watcher in exact:
+                    self._offer(watcher, event)
+            for watcher in self._ranges:
+                if watcher.matches(key):
+                    self._offer(watcher, event)
+
+    def flush(self) -> None:
+        """Send what the turn brought and serve watchers that lag; `lagging` says whether to come
+        back soon."""
+        if self._touched:
+            touched, self._touched = self._touched, {}
+            for watcher in touched:
+                events, watcher.pending = watcher.pending, []
+                self._send(watcher, events, events[-1].revision + 1)
+        self.lagging = False
+        for watcher in list(self._unsynced):
+            self.lagging |= self._catch_up(watcher)
+
+    def restart(self) -> None:
+        """The state was replaced by a snapshot: all watchers continue from history."""
+        for stream in self._streams:
+            for watcher in stream.watchers.values():
+                self._lag(watcher)
+
+    def drained(self, stream: Stream) -> None:
+        """The stream has room: its watchers that lag are served at the next flush."""
+        for watcher in stream.watchers.values():
+            if watcher in self._unsynced:
+                self._catch_up(watcher)
+
+    def progress(self, stream: Stream) -> None:
+        """Answer a progress request, if all watchers of the stream are synced (§4.4 rule 6)."""
+        current = self.machine.revision
+        if all(w.synced and w.next_revision <= current + 1 for w in stream.watchers.values()):
+            stream.sink.send(self.response(-1))
+
+    def tick_progress(self) -> None:
+        """The progress interval has passed: tell idle watchers that asked for it (rule 5)."""
+        for stream in self._streams:
+            for watcher in stream.watchers.values():
+                if watcher.progress_notify and watcher.synced and not watcher.sent_since_progress:
+                    stream.sink.send(self.response(watcher.id))
+                watcher.sent_since_progress = False
+
+    def response(self, watch_id: int) -> rpc.WatchResponse:
+        """An empty response with the current header."""
+        return rpc.WatchResponse(header=self._header(), watch_id=watch_id)
+
+    def _attach(self, watcher: Watcher) -> None:
+        watcher.synced = True
+        if watcher.range_end:
+            self._ranges[watcher] = None
+        else:
+            self._by_key.setdefault(watcher.key, {})[watcher] = None
+
+    def _detach(self, watcher: Watcher) -> None:
+        self._ranges.pop(watcher, None)
+        exact = self._by_key.get(watcher.key)
+        if exact is not None:
+            exact.pop(watcher, None)
+            if not exact:
+                del self._by_key[watcher.key]
+
+    def _lag(self, watcher: Watcher) -> None:
+        watcher.synced = False
+        watcher.pending = []
+        self._touched.pop(watcher, None)
+        self._detach(watcher)
+        self._unsynced[watcher] = None
+
+    def _offer(self, watcher: Watcher, event: Event) -> None:
+        if event.revision >= watcher.next_revision and _wanted(watcher, event):
+            watcher.pending.append(event)
+            self._touched[watcher] = None
+
+    def _send(self, watcher: Watcher, events: list[Event], next_revision: int) -> None:
+        """Send whole revisions, or fall back to history when the client is slow."""
+        if watcher.stream.sink.backlog_bytes() > BACKLOG_BYTES_MAX:
+            self._lag(watcher)
+            return
+        watcher.next_revision = next_revision
+        watcher.sent_since_progress = True
+        response = self.response(watcher.id)
+        for event in events:
+            out = response.events.add(type=event.type, kv=event.kv)
+            if watcher.prev_kv:
+                previous = self.machine.previous(event.kv.key, event.revision)
+                if previous is not None:
+                    out.prev_kv.CopyFrom(previous)
+        for part in _fragments(response) if watcher.fragment else (response,):
+            watcher.stream.sink.send(part)
+
+    def _catch_up(self, watcher: Watcher) -> bool:
+        """Serve one batch from history; True if there is more to serve and room for it."""
+        if watcher.stream.sink.backlog_bytes() > BACKLOG_BYTES_MAX:
+            return False
+        if watcher.next_revision <= self.machine.compact_revision:
+            self._cancel_compacted(watcher)
+            return False
+        events, next_revision = self.machine.events_since(
+            watcher.next_revision, watcher.key, watcher.range_end, HISTORY_EVENTS_MAX)
+        wanted = [event for event in events if _wanted(watcher, event)]
+        if wanted:
+            self._send(watcher, wanted, next_revision)
+        else:
+            watcher.next_revision = max(watcher.next_revision, next_revision)
+        if watcher.next_revision <= self.machine.revision:
+            return True
+        self._unsynced.pop(watcher, None)
+        self._attach(watcher)
+        return False
+
+    def _cancel_compacted(self, watcher: Watcher) -> None:
+        watcher.stream.watchers.pop(watcher.id, None)
+        self.remove(watcher)
+        response = self.response(watcher.id)
+        response.header.revision = 0
+        response.canceled = True
+        response.compact_revision = self.machine.compact_revision
+        watcher.stream.sink.send(response)
+
+
+def _wanted(watcher: Watcher, event: Event) -> bool:
+    unwanted = NO_DELETE if event.type == kv_pb2.Event.DELETE else NO_PUT
+    return unwanted not in watcher.filters
+
+
+def _fragments(response: rpc.WatchResponse) -> list[rpc.WatchResponse]:
+    """The response in parts below FRAGMENT_BYTES_MAX; all but the last say that more follows."""
+    if response.ByteSize() <= FRAGMENT_BYTES_MAX:
+        return [response]
+    parts = [rpc.WatchResponse(header=response.header, watch_id=response.watch_id)]
+    size = 0
+    for event in response.events:
+        if size and size + event.ByteSize() > FRAGMENT_BYTES_MAX:
+            parts[-1].fragment = True
+            parts.append(rpc.WatchResponse(header=response.header, watch_id=response.watch_id))
+            size = 0
+        parts[-1].events.append(event)
+        size += event.ByteSize()
+    return parts
