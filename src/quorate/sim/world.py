@@ -1,0 +1,240 @@
+"""One simulated cluster decided by one seed: members, network, faults, clients, judgement.
+
+Two phases. First faults: loss, delay, cuts in one or both directions, crashes that drop un-synced
+bytes, restarts. Then everything is healed and started, and the cluster must make progress and
+converge. Throughout: one leader a term, committed entries agree, applied state agrees at equal
+index. At the end: every acknowledged write is there, revisions strictly increase in real time,
+no lease ended early, hashes are equal.
+
+Not here: the members (member.py), the clients (client.py), running many seeds (runner.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+
+from quorate.raft.types import Message, Role
+from quorate.sim.client import Client
+from quorate.sim.clock import Clock
+from quorate.sim.member import SimMember, SimSettings
+from quorate.sim.network import LinkQuality, Network
+from quorate.state.members import Member
+from quorate.wire._generated import rpc_pb2 as rpc
+
+FAULTS_S = 20.0
+"""Simulated length of the first phase."""
+
+HEAL_S = 15.0
+"""Time for progress and convergence after healing; several elections."""
+
+LOST_CONNECTION_NOTICED = 0.7
+"""Chance that a peer notices a crash by its connection rather than by silence."""
+
+
+class Violation(Exception):
+    """A promise was broken; the text says which, where and when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one seed did."""
+
+    seed: int
+    members: int
+    acknowledged: int
+    reads: int
+    leader_changes: int
+    crashes: int
+    cuts: int
+    expired_leases: int
+    snapshots: int
+    trace: str
+
+
+class World:
+    """Build it with a seed and `run` it."""
+
+    def __init__(self, seed: int, members: int) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.clock = Clock()
+        self._trace = hashlib.sha256()
+        self._applied: dict[int, tuple[int, int]] = {}
+        self._leaders: dict[int, int] = {}
+        self._seen: dict[int, int] = {}
+        self._ended: dict[int, float] = {}
+        self.crashes = self.cuts = self.snapshots = 0
+        rng = self.rng
+        self.network = Network(
+            self.clock, rng, LinkQuality(0.0002, rng.choice((0.001, 0.01, 0.05)),
+                                         rng.choice((0.0, 0.01, 0.1))), self._deliver)
+        settings = SimSettings(
+            cluster_id=0xC0FFEE, members=tuple(
+                Member(id=n, name=f"m{n}", peer_urls=(f"http://m{n}:2380",), client_urls=(),
+                       is_learner=False) for n in range(1, members + 1)),
+            sync_s_min=0.0001, sync_s_max=rng.choice((0.0005, 0.005, 0.05)),
+            snapshot_count=rng.choice((20, 100, 1000)),
+            snapshot_catch_up_entries=rng.choice((5, 50)))
+        self.members = {
+            n: SimMember(n, settings, self.clock, rng, self.network.send, self._observe)
+            for n in range(1, members + 1)}
+        self.clients = [Client(f"c{n}", self.clock, rng, self._pick)
+                        for n in range(rng.randrange(2, 6))]
+
+    def run(self) -> Report:
+        """Both phases and the judgement; raises Violation."""
+        for member in self.members.values():
+            member.start()
+        for client in self.clients:
+            client.start()
+        self.clock.after(self.rng.uniform(0.0, 2.0), self._fault)
+        self.clock.run_until(FAULTS_S)
+        self._heal()
+        before = self._revision()
+        self.clock.run_until(FAULTS_S + HEAL_S)
+        for client in self.clients:
+            client.stopped = True
+        self.clock.run_until(FAULTS_S + HEAL_S + 2)
+        if self._revision() <= before:
+            raise self._violation("no progress after healing")
+        self._judge()
+        return Report(
+            self.seed, len(self.members), sum(len(c.acknowledged) for c in self.clients),
+            sum(c.reads for c in self.clients), len(self._leaders), self.crashes, self.cuts,
+            len(self._ended), self.snapshots, self._trace.hexdigest()[:16])
+
+    # Faults.
+
+    def _fault(self) -> None:
+        if self.clock.now >= FAULTS_S:
+            return
+        choice = self.rng.random()
+        if choice < 0.4:
+            self._crash()
+        elif choice < 0.7:
+            self._cut()
+        else:
+            self.network.heal()
+        self.clock.after(self.rng.uniform(0.2, 3.0), self._fault)
+
+    def _crash(self) -> None:
+        up = [m for m in self.members.values() if m.up]
+        leaders = [m for m in up if m.core is not None and m.core.is_leader]
+        if not up:
+            return
+        victim = self.rng.choice(leaders if leaders and self.rng.random() < 0.5 else up)
+        victim.crash()
+        self.crashes += 1
+        for other in self.members.values():
+            if other.up and self.rng.random() < LOST_CONNECTION_NOTICED:
+                other.lost(victim.id)
+        self.clock.after(self.rng.uniform(0.05, 4.0), lambda: self._restart(victim))
+
+    def _restart(self, member: SimMember) -> None:
+        if not member.up:
+            self._seen.pop(member.id, None)
+            member.start()
+
+    def _cut(self) -> None:
+        ids = sorted(self.members)
+        side = set(self.rng.sample(ids, self.rng.randrange(1, len(ids))))
+        self.network.isolate(side, set(ids) - side, one_way=self.rng.random() < 0.3)
+        self.cuts += 1
+
+    def _heal(self) -> None:
+        self.network.heal()
+        self.network.quality = LinkQuality(0.0002, 0.001, 0.0)
+        for member in self.members.values():
+            self._restart(member)
+
+    # Plumbing.
+
+    def _pick(self) -> SimMember | None:
+        up = [m for m in self.members.values() if m.up]
+        return self.rng.choice(up) if up else None
+
+    def _deliver(self, message: Message, image: object) -> None:
+        self._trace.update(
+            f"{self.clock.now:.6f} {message.type} {message.from_} {message.to} "
+            f"{message.term} {message.index} {message.commit}\n".encode())
+        self.snapshots += image is not None
+        self.members[message.to].receive(message, image)
+
+    # Judgement.
+
+    def _observe(self, member: SimMember) -> None:
+        core = member.core
+        if core is None:
+            return
+        node = core.node
+        if node.role is Role.LEADER:
+            other = self._leaders.setdefault(node.term, member.id)
+            if other != member.id:
+                raise self._violation(f"two leaders in term {node.term}: {other}, {member.id}")
+        point = core.backend.applied
+        if self._seen.get(member.id) == point.index:
+            return
+        self._seen[member.id] = point.index
+        state = (point.term, core.machine.revision)
+        if self._applied.setdefault(point.index, state) != state:
+            raise self._violation(
+                f"member {member.id} at index {point.index} has (term, revision) {state}, "
+                f"another had {self._applied[point.index]}")
+        self._observe_leases(core.machine.leases.ids())
+
+    def _observe_leases(self, ids: object) -> None:
+        alive = set(ids)  # type: ignore[call-overload]
+        for client in self.clients:
+            for lease in client.leases:
+                if lease.id in alive or lease.id in self._ended:
+                    continue
+                if not any(m.core is not None and m.core.is_leader
+                           and m.core.machine.leases.get(lease.id) is None
+                           and m.core.leads_with_authority for m in self.members.values()):
+                    continue
+                self._ended[lease.id] = self.clock.now
+                if self.clock.now < lease.renewed + lease.ttl_s:
+                    raise self._violation(
+                        f"lease {lease.id:x} with TTL {lease.ttl_s} s ended at "
+                        f"{self.clock.now:.3f}, renewed at {lease.renewed:.3f}")
+
+    def _judge(self) -> None:
+        writes = sorted((w for c in self.clients for w in c.acknowledged),
+                        key=lambda w: w.revision)
+        for one, other in zip(writes, writes[1:], strict=False):
+            if one.revision == other.revision:
+                raise self._violation(f"two writes were acknowledged at {one.revision}")
+        latest = 0.0
+        for write in writes:
+            if write.ended < latest:
+                raise self._violation(
+                    f"revision {write.revision} was acknowledged before an earlier one started")
+            latest = max(latest, write.started)
+        for client in self.clients:
+            if client.stale_reads:
+                raise self._violation(client.stale_reads[0])
+        hashes = set()
+        for member in self.members.values():
+            assert member.core is not None
+            machine = member.core.machine
+            for write in writes:
+                self._find(member.id, machine.range(rpc.RangeRequest(
+                    key=write.key, revision=write.revision)), write.value, write.revision)
+            hashes.add((machine.revision, machine.hash_kv(0).hash))
+        if len(hashes) != 1:
+            raise self._violation(f"members differ after healing: {sorted(hashes)}")
+
+    def _find(self, member: int, response: rpc.RangeResponse, value: bytes, revision: int) -> None:
+        kv = response.kvs[0] if response.kvs else None
+        if kv is None or kv.value != value or kv.mod_revision != revision:
+            raise self._violation(f"member {member} lost {value!r} of revision {revision}")
+
+    def _revision(self) -> int:
+        return max((m.core.machine.revision for m in self.members.values()
+                    if m.core is not None), default=0)
+
+    def _violation(self, text: str) -> Violation:
+        return Violation(
+            f"seed {self.seed}, {len(self.members)} members, {self.clock.now:.3f} s: {text}")

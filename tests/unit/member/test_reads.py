@@ -1,0 +1,78 @@
+"""Reads: one round a turn, no context twice, release at the read index."""
+
+from quorate.member.reads import RETRY_S, ROUNDS_MAX, Read, Reads
+from quorate.state.errors import Problem, Refused
+
+
+def _asked(count: int, deadline: float = 10.0) -> Reads:
+    reads = Reads()
+    for _ in range(count):
+        reads.ask(Read(_ignore, deadline))
+    return reads
+
+
+def _ignore(_outcome: object) -> None:
+    pass
+
+
+def test_one_round_serves_all_reads_of_a_turn() -> None:
+    """Three reads, one context, three releases."""
+    reads = _asked(3)
+    context = reads.start(0.0)
+
+    assert context is not None
+    assert reads.start(0.0) is None
+    reads.confirmed(context, 7)
+    assert reads.release(6) == []
+    assert len(reads.release(7)) == 3
+
+
+def test_a_later_round_confirms_the_earlier_ones() -> None:
+    """A quorum heard after the later round began was heard after the earlier one, too."""
+    reads = _asked(1)
+    reads.start(0.0)
+    reads.ask(Read(_ignore, 10.0))
+    later = reads.start(0.1)
+
+    assert later is not None
+    reads.confirmed(later, 5)
+    assert len(reads.release(5)) == 2
+
+
+def test_a_retry_has_a_fresh_context() -> None:
+    """An answer to the first attempt must not confirm the second (etcd issue 20418)."""
+    reads = _asked(1)
+    first = reads.start(0.0)
+    reads.restart(RETRY_S)
+    second = reads.start(RETRY_S)
+
+    assert first is not None
+    assert second not in (None, first)
+    reads.confirmed(first, 9)
+    assert reads.release(9) == []
+
+
+def test_rounds_under_way_are_limited() -> None:
+    """Beyond the limit reads gather."""
+    reads = Reads()
+    for _ in range(ROUNDS_MAX):
+        reads.ask(Read(_ignore, 10.0))
+        assert reads.start(0.0) is not None
+    reads.ask(Read(_ignore, 10.0))
+
+    assert reads.start(0.0) is None
+
+
+def test_deadlines_refuse_in_every_stage() -> None:
+    """A read that waits, one in a round and one that is confirmed all time out."""
+    reads = _asked(1, deadline=1.0)
+    context = reads.start(0.0)
+    assert context is not None
+    reads.confirmed(context, 100)
+    reads.ask(Read(_ignore, 1.0))
+    reads.start(0.0)
+    reads.ask(Read(_ignore, 1.0))
+
+    replies = reads.expired(1.0)
+
+    assert [o.problem for _, o in replies if isinstance(o, Refused)] == [Problem.TIMED_OUT] * 3
