@@ -1,0 +1,60 @@
+"""The physical side of compaction: removing, in small steps, what can no longer be read.
+
+Below the compacted revision a change is kept only if it is the newest of its key there and no
+deletion. Steps are not part of the log: each member cleans up at its own pace, and nothing that
+can be read, nor HashKV, depends on how far it has come.
+
+Not here: the logical side (mvcc.Store.compact).
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from quorate.state.backend import Bucket
+from quorate.state.mvcc import Store
+from quorate.state.revision import (
+    parse_past_key, parse_revision_key, past_key, past_prefix, revision_key,
+)
+from quorate.wire._generated import kv_pb2
+
+
+def is_newest_at(store: Store, key: bytes, main: int, sub: int, revision: int) -> bool:
+    """Whether (main, sub) is the key's last change up to `revision`."""
+    for past, _ in store.backend.scan(
+            Bucket.PAST, past_prefix(key), past_key(key, revision + 1, 0), reverse=True):
+        return parse_past_key(past)[1:] == (main, sub)
+    return False
+
+
+class Scrubber:
+    """Walks the changes below the compacted revision."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._done = -1
+        self._at = b""
+
+    def step(self, limit: int) -> bool:
+        """Look at `limit` changes; whether there is more to do."""
+        target = self._store.compact_revision
+        if self._done >= target:
+            return False
+        backend = self._store.backend
+        found = list(islice(
+            backend.scan(Bucket.KEY, self._at, revision_key(target + 1, 0)), limit))
+        for record, value in found:
+            main, sub, deleted = parse_revision_key(record)
+            key = kv_pb2.KeyValue.FromString(value).key
+            if deleted or not is_newest_at(self._store, key, main, sub, target):
+                backend.delete(Bucket.KEY, record)
+                backend.delete(Bucket.PAST, past_key(key, main, sub))
+            self._at = record + b"\0"
+        if len(found) < limit:
+            self._done, self._at = target, b""
+            return False
+        return True
+
+    def restart(self) -> None:
+        """The state was replaced."""
+        self._done, self._at = -1, b""

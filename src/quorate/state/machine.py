@@ -1,0 +1,211 @@
+"""The replicated state machine: committed commands in, responses and events out.
+
+Every member applies the same commands in the same order to the same state, so nothing here may
+depend on time, chance, or the order of a hash table. Whatever a client can do wrong is part of
+the result, never an exception.
+
+Invariant: an application either changes everything that it says, or nothing.
+Not here: consensus and waiting (member/), the order of bytes on disk (disk/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message as Proto
+
+from quorate.state.backend import Backend
+from quorate.state.compaction import Scrubber
+from quorate.state.errors import Problem, Refused
+from quorate.state.hash import hash_kv
+from quorate.state.lease import TTL_S_MAX, LeaseTable
+from quorate.state.members import Members
+from quorate.state.mvcc import Event, Store, Write
+from quorate.state.ranges import check_range, run_range
+from quorate.state.txn import Executor, check_delete, check_put, check_txn, is_read_only
+from quorate.wire._generated import (
+    kv_pb2, membership_pb2, raft_internal_pb2 as internal, rpc_pb2 as rpc,
+)
+
+TXN_OPS_MAX = 128
+"""etcd's default of --max-txn-ops."""
+
+
+class Applied(NamedTuple):
+    """What one command did. `result` has no header yet; `events` are of one revision each."""
+
+    result: Proto | Refused
+    revision: int
+    events: tuple[Event, ...] = ()
+    granted: tuple[int, ...] = ()
+    revoked: tuple[int, ...] = ()
+
+
+class Machine:
+    """See the module's text."""
+
+    def __init__(self, backend: Backend, *, max_txn_ops: int = TXN_OPS_MAX) -> None:
+        self._store = Store(backend)
+        self.leases = LeaseTable(backend)
+        self.members = Members(backend)
+        self._executor = Executor(self._store, self.leases)
+        self._scrubber = Scrubber(self._store)
+        self._max_txn_ops = max_txn_ops
+        self._commands: dict[str, Callable[[Any, int], Applied]] = {
+            "put": self._put,
+            "txn": self._txn,
+            "delete_range": self._delete_range,
+            "compaction": self._compact,
+            "lease_grant": self._grant,
+            "lease_revoke": self._revoke,
+            "lease_expire": self._expire,
+            "cluster_member_attr_set": self._member_attributes,
+        }
+
+    @property
+    def revision(self) -> int:
+        """The newest revision."""
+        return self._store.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """Revisions below it cannot be read; −1 if nothing was ever compacted."""
+        return self._store.compact_revision
+
+    # Commands.
+
+    def apply(self, _index: int, term: int, request: internal.InternalRaftRequest) -> Applied:
+        """Apply the command of one entry of that raft term."""
+        for field, command in request.ListFields():
+            handler = self._commands.get(field.name)
+            if handler is not None:
+                try:
+                    return handler(command, term)
+                except Refused as refused:
+                    return Applied(refused, self.revision)
+        return Applied(Refused(Problem.UNIMPLEMENTED), self.revision)
+
+    def _put(self, request: rpc.PutRequest, _term: int) -> Applied:
+        check_put(request)
+        write = Write.begin(self._store)
+        response = self._executor.put(request, write)
+        events = write.finish()
+        return Applied(response, self.revision, events)
+
+    def _delete_range(self, request: rpc.DeleteRangeRequest, _term: int) -> Applied:
+        check_delete(request)
+        write = Write.begin(self._store)
+        response = self._executor.delete_range(request, write)
+        events = write.finish()
+        return Applied(response, self.revision, events)
+
+    def _txn(self, request: rpc.TxnRequest, _term: int) -> Applied:
+        check_txn(request, self._max_txn_ops)
+        write = Write.begin(self._store)
+        response = self._executor.txn(request, write)
+        events = write.finish()
+        return Applied(response, self.revision, events)
+
+    def _compact(self, request: rpc.CompactionRequest, _term: int) -> Applied:
+        if request.revision <= self.compact_revision:
+            raise Refused(Problem.COMPACTED)
+        if request.revision > self.revision:
+            raise Refused(Problem.FUTURE_REVISION)
+        self._store.compact(request.revision)
+        return Applied(rpc.CompactionResponse(), self.revision)
+
+    def _grant(self, request: rpc.LeaseGrantRequest, _term: int) -> Applied:
+        self.leases.grant(request.ID, request.TTL)
+        response = rpc.LeaseGrantResponse(ID=request.ID, TTL=request.TTL)
+        return Applied(response, self.revision, granted=(request.ID,))
+
+    def _revoke(self, request: rpc.LeaseRevokeRequest, _term: int) -> Applied:
+        if self.leases.get(request.ID) is None:
+            raise Refused(Problem.LEASE_NOT_FOUND)
+        events = self._end_lease(request.ID)
+        return Applied(rpc.LeaseRevokeResponse(), self.revision, events, revoked=(request.ID,))
+
+    def _expire(self, request: internal.LeaseExpireRequest, term: int) -> Applied:
+        """Void in another term than the one whose leader found the leases ended: that leader may
+        have been paused, and others may have renewed them (etcd issue 15247)."""
+        if request.term != term:
+            return Applied(rpc.LeaseRevokeResponse(), self.revision)
+        ended = [i for i in request.ids if self.leases.get(i) is not None]
+        events: list[Event] = []
+        for lease_id in ended:
+            events += self._end_lease(lease_id)
+        return Applied(
+            rpc.LeaseRevokeResponse(), self.revision, tuple(events), revoked=tuple(ended))
+
+    def _end_lease(self, lease_id: int) -> tuple[Event, ...]:
+        """Delete the lease with its keys, in order, in one revision."""
+        write = Write.begin(self._store)
+        for key in self.leases.keys(lease_id):
+            self._executor.delete_range(rpc.DeleteRangeRequest(key=key), write)
+        self.leases.revoke(lease_id)
+        return write.finish()
+
+    def _member_attributes(
+        self, request: membership_pb2.ClusterMemberAttrSetRequest, _term: int
+    ) -> Applied:
+        attributes = request.member_attributes
+        self.members.set_attributes(request.member_ID, attributes.name, attributes.client_urls)
+        return Applied(internal.EmptyResponse(), self.revision)
+
+    # Before consensus.
+
+    def check(self, request: Proto) -> None:
+        """Raises Refused for what is wrong with a request whatever the state."""
+        match request:
+            case rpc.PutRequest():
+                check_put(request)
+            case rpc.RangeRequest():
+                check_range(request)
+            case rpc.TxnRequest():
+                check_txn(request, self._max_txn_ops)
+            case rpc.DeleteRangeRequest():
+                check_delete(request)
+            case rpc.LeaseGrantRequest() if request.TTL > TTL_S_MAX:
+                raise Refused(Problem.LEASE_TTL_TOO_LARGE)
+
+    def is_read_only(self, request: rpc.TxnRequest) -> bool:
+        """Whether the transaction changes nothing."""
+        return is_read_only(request)
+
+    # Reading.
+
+    def range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
+        """A range; raises Refused."""
+        check_range(request)
+        return run_range(self._store, request)
+
+    def txn_read(self, request: rpc.TxnRequest) -> rpc.TxnResponse:
+        """A transaction that changes nothing; raises Refused."""
+        return self._executor.txn(request, Write.begin(self._store))
+
+    def hash_kv(self, revision: int) -> rpc.HashKVResponse:
+        """See hash.py; raises Refused."""
+        return hash_kv(self._store, revision)
+
+    def events_since(
+        self, revision: int, key: bytes, range_end: bytes, limit: int
+    ) -> tuple[list[Event], int]:
+        """See `Store.events_since`."""
+        return self._store.events_since(revision, key, range_end, limit)
+
+    def previous(self, key: bytes, revision: int) -> kv_pb2.KeyValue | None:
+        """See `Store.previous`."""
+        return self._store.previous(key, revision)
+
+    # Upkeep.
+
+    def scrub(self, limit: int) -> bool:
+        """One small step of physical compaction; whether there is more to do."""
+        return self._scrubber.step(limit)
+
+    def reload(self) -> None:
+        """The backend was replaced."""
+        self._store.load()
+        self.leases.load()
+        self._scrubber.restart()
