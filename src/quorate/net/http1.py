@@ -1,0 +1,428 @@
+"""HTTP/1.1 server protocol: bytes in, requests out, replies in order.
+
+Callback style on `asyncio.Protocol`; no task or coroutine per request. Replies of one loop turn on
+one connection leave as one write. An idle keep-alive connection may stay for ever (Patroni comes
+back every loop_wait); a request that has begun must be complete within a deadline.
+
+Invariants: replies leave in the order of their requests; nothing a client sends raises into the
+loop; every buffer has a limit.
+
+Not here: what requests mean (api/, peers/), TLS (a later issue).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import httptools
+
+HEAD_BYTES_MAX = 64 << 10
+BODY_BYTES_MAX = 4 << 20
+"""Above the largest request (1.5 MiB) in base64; what is larger is refused by the API in words."""
+
+PIPELINE_MAX = 64
+"""Requests of one connection that wait for a reply; beyond it, the socket is not read."""
+
+REQUEST_SECONDS_MAX = 15.0
+"""From the first byte of a request to its last."""
+
+REASONS = {
+    200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
+    404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
+    410: "Gone", 412: "Precondition Failed", 413: "Request Entity Too Large",
+    429: "Too Many Requests", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Header names are in lower case; the path is as sent, without the query."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class BodySink(Protocol):
+    """Takes a body in pieces."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def lost(self) -> None:
+        """The connection broke before the end."""
+        ...
+
+
+class Handler(Protocol):
+    """What a server does with requests. Must not raise."""
+
+    def on_request(self, request: Request, exchange: Exchange) -> None:
+        """The request is complete."""
+        ...
+
+    def streams_body(self, request: Request, exchange: Exchange) -> BodySink | None:
+        """Asked after the head: where to put the body, or None to get it whole."""
+        ...
+
+
+class Exchange:
+    """The reply to one request."""
+
+    __slots__ = ("_chunked", "_connection", "_done", "_keep_alive", "_out", "_started",
+                 "on_disconnected", "on_drained", "sends_body")
+
+    def __init__(self, connection: Http1Protocol, *, keep_alive: bool, head: bool) -> None:
+        self._connection = connection
+        self._keep_alive = keep_alive
+        self._out: list[bytes] = []
+        self._started = self._done = self._chunked = False
+        self.sends_body = not head
+        self.on_disconnected: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
+
+    @property
+    def peer(self) -> str:
+        """Address of the client, for messages."""
+        return self._connection.peer
+
+    @property
+    def done(self) -> bool:
+        """Whether the reply is complete."""
+        return self._done
+
+    def respond(
+        self, status: int, body: bytes, content_type: str = "application/json",
+        headers: bytes = b"",
+    ) -> None:
+        """The whole reply. `headers` are complete lines."""
+        self._put(_head(status, content_type, headers, len(body), self._keep_alive), body)
+        self._finish()
+
+    def start(
+        self, status: int, content_type: str = "application/json", headers: bytes = b""
+    ) -> None:
+        """A reply in chunks; the head leaves at once."""
+        self._chunked = True
+        self._put(_head(status, content_type, headers, None, self._keep_alive), b"")
+
+    def write(self, data: bytes) -> None:
+        """One chunk."""
+        if data and not self._done:
+            self._put(b"%x\r\n%b\r\n" % (len(data), data), b"")
+
+    def end(self) -> None:
+        """No more chunks."""
+        if not self._done:
+            self._put(b"0\r\n\r\n", b"")
+            self._finish()
+
+    def abort(self) -> None:
+        """Close the connection without (the rest of) a reply."""
+        self._done = True
+        self._connection.abort()
+
+    def buffered(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return sum(map(len, self._out)) + self._connection.buffered()
+
+    def _put(self, head: bytes, body: bytes) -> None:
+        self._out.append(head)
+        if body and self.sends_body:
+            self._out.append(body)
+        self._connection.flush_soon()
+
+    def _finish(self) -> None:
+        self._done = True
+
+    def take(self) -> tuple[list[bytes], bool, bool]:
+        """(bytes, whether complete, whether the connection goes on): for the connection."""
+        out, self._out = self._out, []
+        return out, self._done, self._keep_alive
+
+
+def _head(
+    status: int, content_type: str, headers: bytes, length: int | None, keep_alive: bool
+) -> bytes:
+    key = (status, content_type, keep_alive)
+    start = _HEADS.get(key)
+    if start is None:
+        lines = f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n"
+        if content_type:
+            lines += f"Content-Type: {content_type}\r\n"
+        if not keep_alive:
+            lines += "Connection: close\r\n"
+        start = lines.encode()
+        if len(_HEADS) < 1000:
+            _HEADS[key] = start
+    if length is None:
+        return b"%b%bTransfer-Encoding: chunked\r\n\r\n" % (start, headers)
+    return b"%b%bContent-Length: %d\r\n\r\n" % (start, headers, length)
+
+
+_HEADS: dict[tuple[int, str, bool], bytes] = {}
+
+
+class Connections:
+    """All connections of one server: deadlines, and an orderly end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._open: set[Http1Protocol] = set()
+        self.draining = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: Http1Protocol) -> None:
+        """A connection was made."""
+        self._open.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(1.0, self._check)
+
+    def remove(self, connection: Http1Protocol) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+
+    def drain(self) -> None:
+        """Close idle connections; the others when they have sent their replies."""
+        self.draining = True
+        for connection in list(self._open):
+            connection.close_if_idle()
+
+    def close(self) -> None:
+        """Close all at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._open):
+            connection.abort()
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._open):
+            connection.check_deadline(now)
+        self._timer = self._loop.call_later(1.0, self._check) if self._open else None
+
+
+class Http1Protocol(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(
+        self, handler: Handler, connections: Connections, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._handler = handler
+        self._connections = connections
+        self._loop = loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._flushing = self._reading_paused = False
+        self._began: float | None = None
+        self.peer = ""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._sink: BodySink | None = None
+        self._exchange: Exchange | None = None
+        self._request: Request | None = None
+
+    # Connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._socket = transport.get_extra_info("socket")
+        self.peer = str(transport.get_extra_info("peername"))
+        if self._socket is not None and self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._quick_ack()
+        else:
+            self._socket = None
+        self._connections.add(self)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._transport = None
+        self._connections.remove(self)
+        if self._sink is not None:
+            self._sink.lost()
+            self._sink = None
+        for exchange in self._waiting:
+            if exchange.on_disconnected is not None:
+                exchange.on_disconnected()
+        self._waiting.clear()
+
+    def _quick_ack(self) -> None:
+        """The kernel falls back to delayed ACKs by itself; a client that sends head and body in
+        two writes would wait 40 ms for one (patroni-contract §0.5)."""
+        if self._socket is not None and _QUICKACK is not None:
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            except OSError:
+                self._socket = None
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close unless a reply is owed."""
+        if self._transport is not None and not self._waiting and self._began is None:
+            self._transport.close()
+
+    def check_deadline(self, now: float) -> None:
+        """Close if a request has been coming in for too long."""
+        if self._began is not None and now - self._began > REQUEST_SECONDS_MAX:
+            self.abort()
+
+    def buffered(self) -> int:
+        """Bytes the transport still has."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self._waiting and self._waiting[0].on_drained is not None:
+            self._waiting[0].on_drained()
+
+    # Reading.
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._began is None:
+            self._began = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(501, "protocol upgrades are not served here")
+        except (httptools.HttpParserError, _TooLarge) as wrong:
+            self._refuse(getattr(wrong, "status", 400), f"malformed request: {wrong}")
+        self._quick_ack()
+
+    def on_message_begin(self) -> None:
+        """httptools: a request begins."""
+        self._reset()
+
+    def on_url(self, url: bytes) -> None:
+        """httptools: a piece of the target."""
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header."""
+        self._count_head(len(name) + len(value))
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise _TooLarge(431, f"the head is larger than {HEAD_BYTES_MAX} bytes")
+
+    def on_headers_complete(self) -> None:
+        """httptools: the head is there."""
+        path, _, query = self._url.decode("latin-1").partition("?")
+        method = self._parser.get_method().decode("latin-1")
+        self._request = Request(method, path, query, self._headers)
+        keep_alive = self._parser.should_keep_alive() and not self._connections.draining
+        self._exchange = Exchange(self, keep_alive=keep_alive, head=method == "HEAD")
+        self._waiting.append(self._exchange)
+        self._sink = self._handler.streams_body(self._request, self._exchange)
+        if self._headers.get("expect", "").lower() == "100-continue" and self._transport:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: a piece of the body."""
+        if self._sink is not None:
+            self._began = self._loop.time()
+            self._sink.write(body)
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > BODY_BYTES_MAX:
+            raise _TooLarge(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """httptools: the request is complete."""
+        self._began = None
+        request, exchange = self._request, self._exchange
+        if request is None or exchange is None:
+            return
+        if self._sink is not None:
+            sink, self._sink = self._sink, None
+            sink.end()
+        else:
+            request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._handler.on_request(request, exchange)
+        if len(self._waiting) >= PIPELINE_MAX and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Say what is wrong and close: after malformed input nothing can be read."""
+        if self._transport is None:
+            return
+        for exchange in list(self._waiting):
+            self._transport.writelines(exchange.take()[0])
+        body = text.encode()
+        self._transport.write(_head(status, "text/plain", b"", len(body), False) + body)
+        self._transport.close()
+
+    # Writing.
+
+    def flush_soon(self) -> None:
+        """Write what is ready at the end of this turn."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._transport is None:
+            return
+        out: list[bytes] = []
+        keep_alive = True
+        while self._waiting:
+            data, done, keep_alive = self._waiting[0].take()
+            out += data
+            if not done:
+                keep_alive = True
+                break
+            self._waiting.popleft()
+            if not keep_alive:
+                break
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if not keep_alive:
+            self._transport.close()
+        elif self._connections.draining:
+            self.close_if_idle()
+        elif self._reading_paused and len(self._waiting) < PIPELINE_MAX // 2:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+
+class _TooLarge(Exception):
+    """A limit was exceeded."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
