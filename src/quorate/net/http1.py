@@ -13,6 +13,7 @@ Not here: what requests mean (api/, peers/), TLS (a later issue).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -121,6 +122,10 @@ class Exchange:
         """One chunk."""
         if data and not self._done:
             self._put(b"%x\r\n%b\r\n" % (len(data), data), b"")
+
+    def flush(self) -> None:
+        """Let what was written leave now, not at the end of the turn."""
+        self._connection.flush_now()
 
     def end(self) -> None:
         """No more chunks."""
@@ -393,6 +398,24 @@ class Http1Protocol(asyncio.Protocol):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    def flush_now(self) -> None:
+        """Write straight to the socket what it takes. The loop's transport would keep the bytes
+        until the loop polls again, which a sync on the loop delays."""
+        transport = self._transport
+        if transport is None or self._socket is None or transport.get_write_buffer_size():
+            return
+        if len(self._waiting) != 1 or self._waiting[0].done:
+            return
+        data = b"".join(self._waiting[0].take()[0])
+        if not data:
+            return
+        try:
+            sent = os.write(self._socket.fileno(), data)
+        except OSError:  # full, or broken: the transport will find out
+            sent = 0
+        if sent < len(data):
+            transport.write(data[sent:])
 
     def _flush(self) -> None:
         self._flushing = False

@@ -1,0 +1,247 @@
+"""Member-to-member transport: one outgoing and one incoming stream per peer, snapshots beside.
+
+Each end opens the stream on which it receives. What cannot be sent is dropped and reported, Raft
+repeats it. A broken stream is opened again at once, then with growing pauses.
+
+Invariants: messages to one peer arrive in order or not at all; everything queued for a peer that
+does not read is bounded; a lost connection is reported once.
+
+Not here: what messages mean (member/), frames (stream.py), the listening side (server.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from quorate.net.http1 import Connections, Exchange, Http1Protocol
+from quorate.peers.handler import LocalMember, PeerHandler
+from quorate.peers.server import STREAM_PATH, PeerServer, identity_headers
+from quorate.peers.snapshot import send_snapshot
+from quorate.peers.stream import LIVE_S, LIVE_S_MAX, StreamClient, frame
+from quorate.raft.types import Message, MessageType
+from quorate.wire.raft import encode_message
+
+log = logging.getLogger(__name__)
+
+QUEUE_BYTES_MAX = 16 << 20
+"""Bytes that wait for a peer: beyond it appends are dropped, and at twice this everything."""
+
+RETRY_S_MIN = 0.02
+RETRY_S_MAX = 1.0
+"""Pause before a stream is opened again; grows by half, with jitter."""
+
+CONNECT_S_MAX = 2.0
+
+
+class Peer:
+    """One other member."""
+
+    def __init__(self, transport: PeerTransport, member_id: int, urls: tuple[str, ...]) -> None:
+        self.id = member_id
+        self.urls = urls
+        self._owner = transport
+        self._out: Exchange | None = None
+        self._in: StreamClient | None = None
+        self.active_since: float | None = None
+        self._ended = asyncio.Event()
+        self._task = transport.loop.create_task(self._receive())
+        self._complained = ""
+        self._snapshots: set[asyncio.Task[None]] = set()
+
+    # Sending.
+
+    def attach(self, exchange: Exchange) -> None:
+        """The peer opened the stream on which it receives."""
+        if self._out is not None and not self._out.done:
+            self._out.abort()
+        self._out = exchange
+        exchange.on_disconnected = lambda: self._detached(exchange)
+
+    def _detached(self, exchange: Exchange) -> None:
+        if self._out is exchange:
+            self._out = None
+            self._owner.lost(self)
+
+    def send(self, messages: list[Message]) -> None:
+        """Send in order; drop what cannot be sent."""
+        out, dropped = self._out, 0
+        parts = []
+        backlog = out.buffered() if out is not None else 0
+        for message in messages:
+            if message.type is MessageType.SNAP:
+                self._send_snapshot(message)
+                continue
+            bulky = message.type is MessageType.APP and bool(message.entries)
+            if out is None or backlog > QUEUE_BYTES_MAX * (1 if bulky else 2):
+                dropped += 1
+                continue
+            data = encode_message(message)
+            backlog += len(data)
+            parts.append(frame(data))
+        if parts and out is not None:
+            out.write(b"".join(parts))
+            out.flush()
+        if dropped:
+            self._owner.handler.on_unreachable(self.id)
+
+    def live(self) -> None:
+        """Send a sign of life, and look for the peer's."""
+        if self._out is not None:
+            self._out.write(frame(b""))
+        if self._in is not None and self._owner.loop.time() - self._in.heard > LIVE_S_MAX:
+            self._in.close(f"nothing heard for {LIVE_S_MAX:.0f} s")
+
+    def _send_snapshot(self, message: Message) -> None:
+        task = self._owner.loop.create_task(self._snapshot(message))
+        self._snapshots.add(task)
+        task.add_done_callback(self._snapshots.discard)
+
+    async def _snapshot(self, message: Message) -> None:
+        ok = False
+        try:
+            await send_snapshot(self._owner.local, self.urls, message, self._owner.handler)
+            ok = True
+        except (OSError, TimeoutError, ValueError) as failure:
+            log.warning("snapshot to member %x failed: %s", self.id, failure)
+        self._owner.handler.on_snapshot_sent(self.id, ok)
+
+    # Receiving.
+
+    async def _receive(self) -> None:
+        pause_s = RETRY_S_MIN
+        turn = 0
+        while True:
+            url = self.urls[turn % len(self.urls)]
+            turn += 1
+            started = self._owner.loop.time()
+            self._ended.clear()
+            try:
+                await self._open(url)
+                await self._ended.wait()
+            except (OSError, TimeoutError) as failure:
+                self._complain(f"{url}: {failure}")
+            if self._owner.loop.time() - started > RETRY_S_MAX:
+                pause_s = RETRY_S_MIN
+            await asyncio.sleep(pause_s * self._owner.rng.uniform(0.5, 1.0))
+            pause_s = min(RETRY_S_MAX, pause_s * 1.5)
+
+    async def _open(self, url: str) -> None:
+        parts = urlsplit(url)
+        local = self._owner.local
+        request = (
+            f"GET {STREAM_PATH}{local.member_id:x} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"{identity_headers(local, self.id)}\r\n").encode()
+        async with asyncio.timeout(CONNECT_S_MAX):
+            _, self._in = await self._owner.loop.create_connection(
+                lambda: StreamClient(request, self._owner.handler.on_message,
+                                     self._stream_ended, self._established),
+                parts.hostname, parts.port)
+
+    def _established(self) -> None:
+        self.active_since = self._owner.loop.time()
+        self._complained = ""
+
+    def _stream_ended(self, why: str, lost: bool) -> None:
+        self._in = None
+        self.active_since = None
+        self._ended.set()
+        if lost:
+            self._owner.lost(self)
+        else:
+            self._complain(why)
+
+    def _complain(self, text: str) -> None:
+        """Say it once, not at every attempt."""
+        if text != self._complained:
+            self._complained = text
+            log.warning("no stream from member %x: %s", self.id, text)
+
+    async def stop(self) -> None:
+        """Close everything."""
+        tasks = [self._task, *self._snapshots]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._in is not None:
+            self._in.close("stopping")
+        if self._out is not None:
+            self._out.abort()
+
+
+class PeerTransport:
+    """All peers of one member, and the peer port."""
+
+    def __init__(
+        self, local: LocalMember, handler: PeerHandler, rng: random.Random
+    ) -> None:
+        self.local = local
+        self.handler = handler
+        self.rng = rng
+        self.loop = asyncio.get_running_loop()
+        self._peers: dict[int, Peer] = {}
+        self._connections = Connections(self.loop)
+        self._server = PeerServer(local, handler, self._peers.__contains__, self._attach)
+        self._listeners: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def listen(self, host: str, port: int) -> None:
+        """Serve the peer port; raises OSError."""
+        self._listeners.append(await self.loop.create_server(
+            lambda: Http1Protocol(self._server, self._connections, self.loop), host, port))
+        if self._timer is None:
+            self._timer = self.loop.call_later(LIVE_S, self._live)
+
+    def set_peers(self, peers: Iterable[tuple[int, tuple[str, ...]]]) -> None:
+        """Exactly these are the other members now."""
+        wanted = dict(peers)
+        for member_id, peer in list(self._peers.items()):
+            if wanted.get(member_id) != peer.urls:
+                del self._peers[member_id]
+                task = self.loop.create_task(peer.stop())
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+        for member_id, urls in wanted.items():
+            if member_id not in self._peers:
+                self._peers[member_id] = Peer(self, member_id, urls)
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Send each to its member."""
+        by_peer: dict[int, list[Message]] = {}
+        for message in messages:
+            by_peer.setdefault(message.to, []).append(message)
+        for member_id, batch in by_peer.items():
+            peer = self._peers.get(member_id)
+            if peer is not None:
+                peer.send(batch)
+
+    def active(self) -> set[int]:
+        """Members whose stream to this one is open."""
+        return {i for i, peer in self._peers.items() if peer.active_since is not None}
+
+    def lost(self, peer: Peer) -> None:
+        """A connection with the peer broke at its end."""
+        if self._peers.get(peer.id) is peer:
+            self.handler.on_lost(peer.id)
+
+    async def stop(self) -> None:
+        """Close everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for listener in self._listeners:
+            listener.close()
+        peers, self._peers = list(self._peers.values()), {}
+        await asyncio.gather(*(peer.stop() for peer in peers))
+        self._connections.close()
+
+    def _attach(self, member_id: int, exchange: Exchange) -> None:
+        self._peers[member_id].attach(exchange)
+
+    def _live(self) -> None:
+        for peer in self._peers.values():
+            peer.live()
+        self._timer = self.loop.call_later(LIVE_S, self._live)
