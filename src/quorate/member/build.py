@@ -15,7 +15,8 @@ from quorate.disk.wal import WalContents
 from quorate.member.core import CoreConfig, MemberCore
 from quorate.member.requests import RequestIds
 from quorate.raft.memory import MemoryStorage
-from quorate.raft.node import Node, NodeConfig
+from quorate.raft.node import Node
+from quorate.raft.settings import NodeConfig
 from quorate.raft.types import HardState, InFlightLimits, Snapshot
 from quorate.state.backend import AppliedPoint, Backend
 from quorate.state.machine import Machine
@@ -53,7 +54,7 @@ def build_core(
         return Snapshot(point.index, point.term, point.conf_state)
 
     log.snapshot_source = snapshot
-    log.conf_state = backend.applied.conf_state
+    log.start_with(backend.applied.conf_state)
     node = Node(NodeConfig(
         id=config.member_id, storage=log, applied=backend.applied.index,
         election_tick=max(1, round(config.election_timeout_s / config.tick_s)),

@@ -34,8 +34,8 @@ from quorate.raft.errors import ProposalDropped, StepPeerNotFound
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node
 from quorate.raft.types import (
-    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfState, Entry, EntryType, HardState, Message,
-    MessageType, Ready, Role,
+    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfState, Entry, EntryType, Message, MessageType,
+    Ready, Role,
 )
 from quorate.state.backend import AppliedPoint, Backend
 from quorate.state.errors import Problem, Refused
@@ -338,7 +338,9 @@ class MemberCore:
         result = applied.result
         if isinstance(result, Refused):
             return result
-        header = result.header  # type: ignore[attr-defined]  # every response has one
+        if "header" not in result.DESCRIPTOR.fields_by_name:
+            return result
+        header = result.header  # type: ignore[attr-defined]
         header.cluster_id = self.config.cluster_id
         header.member_id = self.config.member_id
         header.revision = applied.revision

@@ -46,6 +46,10 @@ class Reads:
     _confirmed: list[tuple[int, list[Read]]] = field(default_factory=list)
     _sequence: int = 0
 
+    def __len__(self) -> int:
+        return (len(self._waiting) + sum(len(r.reads) for r in self._rounds.values())
+                + sum(len(reads) for _, reads in self._confirmed))
+
     def ask(self, read: Read) -> None:
         """Join the next round."""
         self._waiting.append(read)

@@ -18,15 +18,19 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from quorate.disk.lmdb_backend import LmdbBackend
 from quorate.disk.probe import SyncMode
-from quorate.disk.snapshot_files import SnapshotFiles
+from quorate.disk.snapshot_files import SnapshotFiles, framed
 from quorate.disk.wal import Wal
 from quorate.member.appender import Appender
 from quorate.member.core import MemberCore
+from quorate.peers.handler import SnapshotSink
 from quorate.peers.transport import PeerTransport
-from quorate.raft.types import Message, MessageType, Snapshot
+from quorate.raft.types import Message, Snapshot
+from quorate.state.backend import AppliedPoint
+from quorate.state.members import to_json
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +38,7 @@ PUMP_ROUNDS_MAX = 32
 """Drains in one turn before other events of the loop get their chance."""
 
 BACKEND_COMMIT_S = 0.1
-BACKEND_COMMIT_ENTRIES = 10_000
-"""How long, and for how many entries, applied state may be in memory only (it is in the log)."""
+"""How long applied state may be in memory only; it is in the log."""
 
 EARLY_CAMPAIGN_JITTER_S = 0.03
 """Spread of the early campaigns of members that lost their leader at the same moment."""
@@ -67,8 +70,7 @@ class Runtime:
             failed=failed, install=self._install)
         self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
         self._committing = False
-        self._committed_index = backend.durable.index
-        self._scheduled = False
+        self._scheduled = self._settled = False
         self._timers: list[asyncio.TimerHandle] = []
         self._wake_timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -135,8 +137,22 @@ class Runtime:
 
     def _tick(self) -> None:
         self._again(0, self._heartbeat_s, self._tick)
+        self._campaign_at_start()
         self.core.tick(self._loop.time())
         self.wake()
+
+    def _campaign_at_start(self) -> None:
+        """Without a leader since the start, do not wait a whole timeout once a quorum can be
+        talked to; pre-vote keeps this from disturbing a cluster that has a leader."""
+        core = self.core
+        if self._settled or core.node.lead:
+            self._settled = self._settled or bool(core.node.lead)
+            return
+        active = self.transport.active() if self.transport is not None else set()
+        if core.quorum({core.config.member_id, *active}):
+            self._settled = True
+            core.leadership.campaign_soon(
+                self._loop.time(), self._random.uniform(0.0, EARLY_CAMPAIGN_JITTER_S))
 
     def _progress(self) -> None:
         self._again(1, PROGRESS_S, self._progress)
@@ -168,11 +184,12 @@ class Runtime:
 
     def _commit(self) -> None:
         self._again(2, BACKEND_COMMIT_S, self._commit)
-        while_busy = self._committing or self._appender.busy
-        if not while_busy and self.core.log.cut_due(self.backend.durable):
-            self._cut_log()
         if self._committing:
             return
+        if not self._appender.busy:
+            self._appender.wal.note_synced()
+            if self.core.log.cut_due(self.backend.durable):
+                self._cut_log()
         self.core.machine.scrub(SCRUB_RECORDS)
         batch = self.backend.freeze()
         if batch is None:
@@ -221,7 +238,51 @@ class Runtime:
 
     def open_snapshot(self, message: Message) -> tuple[Message, Iterator[bytes]]:
         """The durable state to send: at least as new as the snapshot that Raft named."""
-        raise NotImplementedError
+        point, chunks = self.backend.dump()
+        snapshot = Snapshot(point.index, point.term, point.conf_state)
+        return replace(message, snapshot=snapshot), framed(chunks)
+
+    def receive_snapshot(self, message: Message) -> SnapshotSink:
+        """An image is coming in."""
+        return _IncomingImage(self, message, self._images)
+
+    def members_json(self) -> bytes:
+        """The members, for `/members` of the peer port."""
+        return b"[" + b",".join(map(to_json, self.core.machine.members.all())) + b"]"
+
+    def is_removed(self, member_id: int) -> bool:
+        """Whether that member was removed for good."""
+        return self.core.machine.members.is_removed(member_id)
 
     def _install(self, snapshot: Snapshot) -> None:
-        raise NotImplementedError
+        """Replace the state by a received image; its WAL mark is durable already."""
+        point = AppliedPoint(snapshot.index, snapshot.term, snapshot.conf_state)
+        self.backend.load(point, self._images.read(snapshot.index, snapshot.term))
+        self._images.clear()
+
+    def update_peers(self) -> None:
+        """Talk to exactly the members that the state has."""
+        if self.transport is not None:
+            self.transport.set_peers(
+                (m.id, m.peer_urls) for m in self.core.machine.members.all()
+                if m.id != self.core.config.member_id)
+
+
+class _IncomingImage:
+    """A `peers.SnapshotSink`: the message is stepped when the image is durable."""
+
+    def __init__(self, runtime: Runtime, message: Message, images: SnapshotFiles) -> None:
+        self._runtime = runtime
+        self._message = message
+        assert message.snapshot is not None
+        self._writer = images.begin(message.snapshot.index, message.snapshot.term)
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def finish(self) -> None:
+        self._writer.commit()
+        self._runtime.on_message(self._message)
+
+    def abort(self) -> None:
+        self._writer.abort()

@@ -253,8 +253,7 @@ class Http1Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
         self._socket = transport.get_extra_info("socket")
         self.peer = str(transport.get_extra_info("peername"))
         if self._socket is not None and self._socket.family != socket.AF_UNIX:

@@ -1,0 +1,359 @@
+"""The configuration of one member: from flags, environment and file to checked values.
+
+Precedence is etcd's: a flag wins over its variable; with --config-file everything else is ignored.
+Wrong input is one `ConfigError`: a sentence with the setting, the value and the remedy.
+
+Not here: the flags (config_flags.py), what needs the network or the disk (bootstrap/static.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from quorate.member.config_flags import FLAGS, Kind, Use
+
+ELECTION_MS_MAX = 50_000
+ELECTION_PER_HEARTBEAT_MIN = 5
+DEFAULT_CLIENT_URL = "http://localhost:2379"
+DEFAULT_PEER_URL = "http://localhost:2380"
+
+
+class ConfigError(Exception):
+    """A sentence for the person who started the member. `usage`: exit 2 instead of 1."""
+
+    def __init__(self, sentence: str, *, usage: bool = False) -> None:
+        super().__init__(sentence)
+        self.usage = usage
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An http URL with host and port."""
+
+    host: str
+    port: int
+    text: str
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings that are acted upon; times in milliseconds where etcd has them so."""
+
+    name: str = "default"
+    data_dir: str = "default.etcd"
+    wal_dir: str = ""
+    listen_peer_urls: tuple[Url, ...] = ()
+    listen_client_urls: tuple[Url, ...] = ()
+    initial_advertise_peer_urls: tuple[Url, ...] = ()
+    advertise_client_urls: tuple[Url, ...] = ()
+    initial_cluster: Mapping[str, tuple[Url, ...]] = field(default_factory=dict)
+    initial_cluster_state: str = "new"
+    initial_cluster_token: str = "etcd-cluster"
+    heartbeat_ms: int = 100
+    election_ms: int = 1000
+    snapshot_count: int = 10_000
+    snapshot_catch_up_entries: int = 5_000
+    max_request_bytes: int = 1_572_864
+    max_txn_ops: int = 128
+    log_level: str = "info"
+    log_outputs: tuple[str, ...] = ("stderr",)
+    warnings: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
+    """Names of the settings that were given, by whatever means."""
+
+
+class Settings:
+    """Values by flag name, with where each came from, for sentences."""
+
+    def __init__(self, values: dict[str, str], sources: dict[str, str]) -> None:
+        self._values = values
+        self._sources = sources
+
+    def given(self, name: str) -> bool:
+        """Whether it was set at all, to something."""
+        return self._values.get(name, "") != ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Everything that was set to something."""
+        return frozenset(name for name, value in self._values.items() if value)
+
+    def get(self, name: str, default: str = "") -> str:
+        """Its value."""
+        return self._values.get(name, "") or default
+
+    def shown(self, name: str) -> str:
+        """The setting as the person wrote it."""
+        return self._sources.get(name, f"--{name}")
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number within bounds; raises ConfigError."""
+        text = self.get(name, str(default))
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise ConfigError(
+                f"{self.shown(name)} {text!r} is not a whole number from {low} to {high}. "
+                f"Leave it out for the default, {default}.")
+        return int(text)
+
+    def milliseconds(self, name: str, default: int) -> int:
+        """A time in ms, as a bare number or like `100ms`, `1.5s`; raises ConfigError."""
+        text = self.get(name, str(default))
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", text)
+        factor = {"": 1, "ms": 1, "s": 1000, "m": 60_000}
+        value = float(match[1]) * factor[match[2]] if match else 0
+        if value < 1 or value != int(value):
+            raise ConfigError(
+                f"{self.shown(name)} {text!r} is not a time in milliseconds. Write a whole "
+                f"number such as {default}, or a duration such as {default}ms.")
+        return int(value)
+
+    def urls(self, name: str, default: str) -> tuple[Url, ...]:
+        """A comma-separated list of URLs; raises ConfigError."""
+        return parse_urls(self.get(name, default), self.shown(name))
+
+
+def parse_urls(text: str, shown: str) -> tuple[Url, ...]:
+    """URLs with scheme http, host and port and nothing else; raises ConfigError."""
+    return tuple(_parse_url(part.strip(), shown) for part in text.split(","))
+
+
+def _parse_url(text: str, shown: str) -> Url:
+    parts = urlsplit(text)
+    example = "Write it like http://10.0.0.1:2380."
+    if parts.scheme == "https":
+        raise ConfigError(
+            f"{shown} {text!r}: TLS is not in this release. Use http:// and a network that you "
+            f"trust, or wait for the release with TLS.")
+    if parts.scheme != "http":
+        raise ConfigError(f"{shown} {text!r} is not an http URL. {example}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or port is None:
+        raise ConfigError(f"{shown} {text!r} needs a host and a port. {example}")
+    if parts.path not in ("", "/") or parts.query:
+        raise ConfigError(f"{shown} {text!r} must not have a path. {example}")
+    return Url(parts.hostname, port, text.rstrip("/"))
+
+
+# From the command line, the environment and a file to settings.
+
+
+def load_config(
+    argv: list[str], environ: Mapping[str, str], read_file: Callable[[str], str]
+) -> Config:
+    """The checked configuration; raises ConfigError."""
+    values, sources = parse_flags(argv)
+    warnings: list[str] = []
+    from_env = _environment(environ, warnings)
+    file = values.get("config-file") or from_env.get("config-file", "")
+    if file:
+        ignored = sorted({*values, *from_env} - {"config-file"})
+        if ignored:
+            warnings.append(f"--config-file is given, so these are ignored: "
+                            f"{', '.join('--' + name for name in ignored)}")
+        values = _file(file, read_file)
+        sources = {name: f"{name} in {file}" for name in values}
+    else:
+        for name, value in from_env.items():
+            if name not in values:
+                values[name] = value
+                sources[name] = FLAGS[name].env
+    settings = Settings(values, sources)
+    _refuse_unsupported(settings, values, warnings)
+    return _checked(settings, warnings)
+
+
+def parse_flags(argv: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Like Go's flag package: one or two dashes, `=` or a space, booleans with or without value;
+    raises ConfigError."""
+    values: dict[str, str] = {}
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        at += 1
+        if not word.startswith("-") or word in ("-", "--"):
+            raise ConfigError(
+                f"unexpected argument {word!r}. Every setting is a flag; see --help.", usage=True)
+        name, equals, value = word.lstrip("-").partition("=")
+        flag = FLAGS.get(name)
+        if flag is None:
+            near = difflib.get_close_matches(name, FLAGS, 1)
+            hint = f" Did you mean --{near[0]}?" if near else " See --help."
+            raise ConfigError(f"there is no flag {word.split('=')[0]}.{hint}", usage=True)
+        if not equals:
+            if flag.kind is Kind.BOOL:
+                value = "true"
+            elif at < len(argv):
+                value = argv[at]
+                at += 1
+            else:
+                raise ConfigError(f"--{name} needs a value, as in --{name}=VALUE.", usage=True)
+        values[name] = _boolean(name, value) if flag.kind is Kind.BOOL else value
+    return values, {name: f"--{name}" for name in values}
+
+
+def _boolean(name: str, value: str) -> str:
+    if value.lower() in ("true", "t", "1"):
+        return "true"
+    if value.lower() in ("false", "f", "0"):
+        return "false"
+    raise ConfigError(f"--{name}={value} is neither true nor false.", usage=True)
+
+
+def _environment(environ: Mapping[str, str], warnings: list[str]) -> dict[str, str]:
+    by_env = {flag.env: name for name, flag in FLAGS.items()}
+    out = {}
+    for variable in sorted(environ):
+        name = by_env.get(variable)
+        if name is not None:
+            value = environ[variable]
+            out[name] = _boolean(name, value) if (
+                FLAGS[name].kind is Kind.BOOL and value) else value
+        elif variable.startswith("ETCD_") and variable != "ETCD_UNSUPPORTED_ARCH":
+            warnings.append(f"the environment variable {variable} is not known and ignored")
+    return out
+
+
+def _file(path: str, read_file: Callable[[str], str]) -> dict[str, str]:
+    import yaml  # only here: it is slow to import
+
+    try:
+        content = yaml.safe_load(read_file(path)) or {}
+    except OSError as failure:
+        raise ConfigError(f"--config-file {path!r} cannot be read: {failure.strerror}. Check the "
+                          f"path and its permissions.") from failure
+    except yaml.YAMLError as malformed:
+        raise ConfigError(f"--config-file {path!r} is not YAML: {malformed}") from malformed
+    if not isinstance(content, dict):
+        raise ConfigError(f"--config-file {path!r} must hold `name: value` lines.")
+    by_yaml = {flag.yaml or name: name for name, flag in FLAGS.items()}
+    out: dict[str, str] = {}
+    for key, value in _flat(content):
+        name = by_yaml.get(key)
+        if name is None:
+            near = difflib.get_close_matches(key, by_yaml, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"--config-file {path!r} has an unknown setting {key!r}.{hint}")
+        if value is not None:
+            out[name] = value
+    return out
+
+
+def _flat(content: Mapping[object, object], prefix: str = "") -> list[tuple[str, str | None]]:
+    out: list[tuple[str, str | None]] = []
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            out += _flat(value, f"{name}.")
+        elif isinstance(value, bool):
+            out.append((name, str(value).lower()))
+        elif isinstance(value, list):
+            out.append((name, ",".join(map(str, value))))
+        else:
+            out.append((name, None if value is None else str(value)))
+    return out
+
+
+def _refuse_unsupported(
+    settings: Settings, values: dict[str, str], warnings: list[str]
+) -> None:
+    """Raises ConfigError for what must not be ignored; notes what has no effect."""
+    for name in sorted(values):
+        value, use = values[name], FLAGS[name].use
+        if value in ("", "false") or use is Use.ACT:
+            continue
+        shown = settings.shown(name)
+        if use is Use.TLS:
+            raise ConfigError(f"{shown} {value!r}: TLS is not in this release. Leave it out and "
+                              f"use a network that you trust, or wait for the release with TLS.")
+        if use is Use.LATER:
+            raise ConfigError(f"{shown} {value!r} is not in this release. Leave it out; the "
+                              f"members are named by --initial-cluster.")
+        warnings.append(f"{shown}: accepted, no effect in this release")
+
+
+# Checks.
+
+
+def _checked(s: Settings, warnings: list[str]) -> Config:
+    name = s.get("name", "default")
+    if s.given("listen-client-urls") and not s.given("advertise-client-urls"):
+        raise ConfigError(
+            f"{s.shown('listen-client-urls')} {s.get('listen-client-urls')!r} is given without "
+            f"--advertise-client-urls. Add --advertise-client-urls with the URL under which "
+            f"clients reach this member.")
+    heartbeat_ms, election_ms = _times(s)
+    advertised_peers = s.get("initial-advertise-peer-urls", DEFAULT_PEER_URL)
+    default_cluster = ",".join(f"{name}={url}" for url in advertised_peers.split(","))
+    state = s.get("initial-cluster-state", "new")
+    if state not in ("new", "existing"):
+        raise ConfigError(f"{s.shown('initial-cluster-state')} {state!r} is neither `new` nor "
+                          f"`existing`. Leave it out for a new cluster.")
+    level = s.get("log-level", "info")
+    if level not in ("debug", "info", "warn", "error", "panic", "fatal"):
+        raise ConfigError(f"{s.shown('log-level')} {level!r} is none of debug, info, warn, error.")
+    cluster = _initial_cluster(s, default_cluster)
+    if len(cluster) % 2 == 0:
+        warnings.append(f"{len(cluster)} members survive no more failures than "
+                        f"{len(cluster) - 1}; use an odd number")
+    return Config(
+        name=name, data_dir=s.get("data-dir", f"{name}.etcd"), wal_dir=s.get("wal-dir"),
+        listen_peer_urls=s.urls("listen-peer-urls", DEFAULT_PEER_URL),
+        listen_client_urls=s.urls("listen-client-urls", DEFAULT_CLIENT_URL),
+        initial_advertise_peer_urls=s.urls("initial-advertise-peer-urls", DEFAULT_PEER_URL),
+        advertise_client_urls=s.urls("advertise-client-urls", DEFAULT_CLIENT_URL),
+        initial_cluster=cluster, initial_cluster_state=state,
+        initial_cluster_token=s.get("initial-cluster-token", "etcd-cluster"),
+        heartbeat_ms=heartbeat_ms, election_ms=election_ms,
+        snapshot_count=s.number("snapshot-count", 10_000, 1, 10**9),
+        snapshot_catch_up_entries=s.number(
+            "snapshot-catchup-entries",
+            s.number("experimental-snapshot-catchup-entries", 5_000, 0, 10**9), 0, 10**9),
+        max_request_bytes=s.number("max-request-bytes", 1_572_864, 1024, 1 << 30),
+        max_txn_ops=s.number("max-txn-ops", 128, 1, 1 << 20),
+        log_level=level, log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),
+        warnings=tuple(warnings), given=s.names)
+
+
+def _times(s: Settings) -> tuple[int, int]:
+    heartbeat_ms = s.milliseconds("heartbeat-interval", 100)
+    election_ms = s.milliseconds("election-timeout", 1000)
+    if election_ms < ELECTION_PER_HEARTBEAT_MIN * heartbeat_ms:
+        raise ConfigError(
+            f"{s.shown('election-timeout')} {election_ms} must be at least "
+            f"{ELECTION_PER_HEARTBEAT_MIN} times {s.shown('heartbeat-interval')} {heartbeat_ms}. "
+            f"Use {10 * heartbeat_ms}.")
+    if election_ms > ELECTION_MS_MAX:
+        raise ConfigError(f"{s.shown('election-timeout')} {election_ms} is above "
+                          f"{ELECTION_MS_MAX} ms. Use ten times the round trip, or 1000.")
+    return heartbeat_ms, election_ms
+
+
+def _initial_cluster(s: Settings, default: str) -> dict[str, tuple[Url, ...]]:
+    shown, text = s.shown("initial-cluster"), s.get("initial-cluster", default)
+    out: dict[str, tuple[Url, ...]] = {}
+    for part in text.split(","):
+        name, equals, url = part.strip().partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{shown} {part.strip()!r} is not NAME=URL. Write it like "
+                              f"a=http://10.0.0.1:2380,b=http://10.0.0.2:2380.")
+        out[name] = (*out.get(name, ()), _parse_url(url, f"{shown} {name}"))
+    seen: dict[str, str] = {}
+    for name, urls in out.items():
+        for url in urls:
+            if url.text in seen:
+                raise ConfigError(f"{shown} has {url.text} for both {seen[url.text]!r} and "
+                                  f"{name!r}. Give every member URLs of its own.")
+            seen[url.text] = name
+    return out
