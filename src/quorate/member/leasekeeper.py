@@ -146,13 +146,10 @@ class LeaseKeeper:
     def _answer_all(self, calls: list[LeaseCall]) -> None:
         core = self._core
         for call in calls:
-            ttl_s = core.machine.leases.ttl_s(call.lease_id)
-            if ttl_s is None:
-                core.reply(call.done, LeaseAnswer(0))
+            if core.machine.leases.ttl_s(call.lease_id) is None or call.time_to_live:
+                self._prove_and_answer(call)
             elif self.clock.expiring(call.lease_id):
                 self._parked.append(call)  # settled when the expiry is applied
-            elif call.time_to_live:
-                self._prove_and_answer(call)
             else:
                 self.clock.renew(call, core.now)
 
@@ -164,14 +161,21 @@ class LeaseKeeper:
             self.calls.put_back(parked)
 
     def _prove_and_answer(self, call: LeaseCall) -> None:
+        """Answer from a state that is as new as the call. A leader may apply later than the
+        members that stored an entry before it did, so a lease that it does not know may have
+        been granted elsewhere already."""
         core = self._core
 
         def ready(refused: Refused | None) -> None:
             if refused is not None:
                 return call.done(refused)
-            ttl_s = core.machine.leases.ttl_s(call.lease_id) or 0
-            remaining_s = self.clock.remaining_s(call.lease_id, core.now)
-            return call.done(LeaseAnswer(ttl_s, remaining_s))
+            ttl_s = core.machine.leases.ttl_s(call.lease_id)
+            if ttl_s is None:
+                return call.done(LeaseAnswer(0))
+            if not call.time_to_live:
+                self._parked.append(call)
+                return self._retry_parked()
+            return call.done(LeaseAnswer(ttl_s, self.clock.remaining_s(call.lease_id, core.now)))
 
         core.read(ready)
 

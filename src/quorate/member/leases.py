@@ -105,7 +105,6 @@ class LeaseClock:
         self._leading = True
         self._synced = is_quorum({self._id})
         self._answers.clear()
-        self._proposed.clear()
         self._rebuild()
 
     def follow(self) -> list[LeaseCall]:

@@ -58,6 +58,7 @@ class Client:
     leases: list[Lease] = field(default_factory=list)
     reads: int = 0
     stale_reads: list[str] = field(default_factory=list)
+    lost_leases: list[str] = field(default_factory=list)
     _count: int = 0
     _turn: int = 0
     stopped: bool = False
@@ -163,5 +164,11 @@ class Client:
                     lease.renewed = started
                 else:
                     lease.abandoned = self.clock.now
+                    if started < lease.renewed + lease.ttl_s and (
+                            self.clock.now < lease.renewed + lease.ttl_s):
+                        self.lost_leases.append(
+                            f"{self.name} was told at {self.clock.now:.3f} that lease "
+                            f"{lease.id:x} is gone, renewed at {lease.renewed:.3f} for "
+                            f"{lease.ttl_s} s")
 
         member.core.leases.call(lease.id, self._once(done))  # type: ignore[arg-type]

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quorate.disk.files import SimFiles
 from quorate.disk.memory_backend import MemoryBackend
-from quorate.disk.wal import Wal, WalMetadata
+from quorate.disk.wal import SnapshotMark, Wal, WalMetadata
 from quorate.member.build import build_core, open_log
 from quorate.member.core import CoreConfig, MemberCore
 from quorate.member.effects import AppendWork
 from quorate.member.requests import RequestIds
-from quorate.raft.types import ConfState, HardState, Message, MessageType
+from quorate.raft.types import ConfState, HardState, Message, MessageType, Snapshot
 from quorate.sim.clock import Clock
 from quorate.state.backend import AppliedPoint
 from quorate.state.machine import Machine
@@ -27,6 +27,8 @@ from quorate.state.members import Member
 
 WAL_DIR = "wal"
 BACKEND_COMMIT_S = 0.1
+SEGMENT_BYTES = 16 << 10
+"""Small, so that a short run rolls and releases segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +84,14 @@ class SimMember:
             machine.members.add(member)
         self.backend.advance(point)
         self._commit_backend()
-        wal = Wal.create(
-            self._files, WAL_DIR, WalMetadata(self._settings.cluster_id, self.id))
-        wal.mark_snapshot(point.index, point.term, point.conf_state)
-        wal.append(HardState(1, 0, 1), ())
-        wal.sync()
-        wal.close()
+        Wal.create(
+            self._files, WAL_DIR, WalMetadata(self._settings.cluster_id, self.id),
+            SnapshotMark(*point), HardState(1, 0, 1), SEGMENT_BYTES).close()
 
     def start(self) -> None:
         """Come up from what is on the disk."""
         self._life += 1
-        self._wal, contents = Wal.open(self._files, WAL_DIR)
+        self._wal, contents = Wal.open(self._files, WAL_DIR, SEGMENT_BYTES)
         log = open_log(contents, self.backend.applied)
         config = CoreConfig(
             self._settings.cluster_id, self.id, snapshot_count=self._settings.snapshot_count,
@@ -128,15 +127,22 @@ class SimMember:
                 waiter(outcome)
         self._observe(self)
 
-    def receive(self, message: Message, image: object) -> None:
-        """A message arrived."""
+    def snapshot_sent(self, to: int, ok: bool) -> None:
+        """What became of a snapshot that this member sent."""
+        if self.core is not None:
+            self.core.node.report_snapshot(to, ok)
+            self.turn()
+
+    def receive(self, message: Message, image: object) -> bool:
+        """A message arrived; whether the member is up."""
         if self.core is None:
-            return
+            return False
         if message.type is MessageType.SNAP and message.snapshot is not None:
             assert isinstance(image, tuple)
             self._images[message.snapshot.index, message.snapshot.term] = image
         self.core.receive(message)
         self.turn()
+        return True
 
     def lost(self, member_id: int) -> None:
         """The connection to a member broke."""
@@ -217,6 +223,8 @@ class SimMember:
         self._commit_backend()
         self.core.machine.scrub(100)
         durable = self.backend.durable
+        if not self._syncing:
+            self._wal.note_synced()
         if not self._syncing and self.core.log.cut_due(durable):
             self._wal.mark_snapshot(durable.index, durable.term, durable.conf_state)
             self._wal.sync()
@@ -226,9 +234,5 @@ class SimMember:
 def _with_image(
     message: Message, point: AppliedPoint, chunks: list[bytes]
 ) -> tuple[Message, object]:
-    from dataclasses import replace
-
-    assert message.snapshot is not None
-    snapshot = replace(
-        message.snapshot, index=point.index, term=point.term, conf_state=point.conf_state)
+    snapshot = Snapshot(point.index, point.term, point.conf_state)
     return replace(message, snapshot=snapshot), (point, chunks)

@@ -25,12 +25,14 @@ class LinkQuality:
 
 @dataclass(slots=True)
 class Network:
-    """Directed links; `deliver(to, message, image)` is called when something arrives."""
+    """Directed links. `deliver` is called when something arrives and says whether somebody was
+    there; `delivered` tells the sender of a snapshot what became of it, as a connection does."""
 
     clock: Clock
     rng: random.Random
     quality: LinkQuality
-    deliver: Callable[[Message, object], None]
+    deliver: Callable[[Message, object], bool]
+    delivered: Callable[[Message, bool], None]
     cut: set[tuple[int, int]] = field(default_factory=set)
     sent: int = 0
     dropped: int = 0
@@ -40,15 +42,17 @@ class Network:
         self.sent += 1
         if self.rng.random() < self.quality.loss:
             self.dropped += 1
+            if image is not None:
+                self.clock.after(1.0, lambda: self.delivered(message, False))
             return
         delay_s = self.rng.uniform(self.quality.delay_s_min, self.quality.delay_s_max)
         self.clock.after(delay_s, lambda: self._arrive(message, image))
 
     def _arrive(self, message: Message, image: object) -> None:
-        if (message.from_, message.to) in self.cut:
-            self.dropped += 1
-        else:
-            self.deliver(message, image)
+        arrived = (message.from_, message.to) not in self.cut and self.deliver(message, image)
+        self.dropped += not arrived
+        if image is not None:
+            self.delivered(message, arrived)
 
     def isolate(self, members: set[int], others: set[int], *, one_way: bool) -> None:
         """Cut the links from `members` to `others` and, unless `one_way`, back."""

@@ -29,6 +29,9 @@ FAULTS_S = 20.0
 HEAL_S = 15.0
 """Time for progress and convergence after healing; several elections."""
 
+ABANDONED_S_MAX = 12.0
+"""A lease left alone before this, with a last renewal under way for 10 s, is over at the end."""
+
 LOST_CONNECTION_NOTICED = 0.7
 """Chance that a peer notices a crash by its connection rather than by silence."""
 
@@ -65,11 +68,13 @@ class World:
         self._leaders: dict[int, int] = {}
         self._seen: dict[int, int] = {}
         self._ended: dict[int, float] = {}
+        self._tables: dict[int, set[int]] = {}
         self.crashes = self.cuts = self.snapshots = 0
         rng = self.rng
         self.network = Network(
             self.clock, rng, LinkQuality(0.0002, rng.choice((0.001, 0.01, 0.05)),
-                                         rng.choice((0.0, 0.01, 0.1))), self._deliver)
+                                         rng.choice((0.0, 0.01, 0.1))), self._deliver,
+            self._delivered)
         settings = SimSettings(
             cluster_id=0xC0FFEE, members=tuple(
                 Member(id=n, name=f"m{n}", peer_urls=(f"http://m{n}:2380",), client_urls=(),
@@ -135,6 +140,7 @@ class World:
     def _restart(self, member: SimMember) -> None:
         if not member.up:
             self._seen.pop(member.id, None)
+            self._tables.pop(member.id, None)
             member.start()
 
     def _cut(self) -> None:
@@ -155,12 +161,15 @@ class World:
         up = [m for m in self.members.values() if m.up]
         return self.rng.choice(up) if up else None
 
-    def _deliver(self, message: Message, image: object) -> None:
+    def _deliver(self, message: Message, image: object) -> bool:
         self._trace.update(
             f"{self.clock.now:.6f} {message.type} {message.from_} {message.to} "
             f"{message.term} {message.index} {message.commit}\n".encode())
         self.snapshots += image is not None
-        self.members[message.to].receive(message, image)
+        return self.members[message.to].receive(message, image)
+
+    def _delivered(self, message: Message, ok: bool) -> None:
+        self.members[message.from_].snapshot_sent(message.to, ok)
 
     # Judgement.
 
@@ -182,17 +191,15 @@ class World:
             raise self._violation(
                 f"member {member.id} at index {point.index} has (term, revision) {state}, "
                 f"another had {self._applied[point.index]}")
-        self._observe_leases(core.machine.leases.ids())
+        self._observe_leases(member.id, set(core.machine.leases.ids()))
 
-    def _observe_leases(self, ids: object) -> None:
-        alive = set(ids)  # type: ignore[call-overload]
+    def _observe_leases(self, member_id: int, alive: set[int]) -> None:
+        """A lease ends when a member that had it has it no more."""
+        gone = self._tables.get(member_id, set()) - alive
+        self._tables[member_id] = alive
         for client in self.clients:
             for lease in client.leases:
-                if lease.id in alive or lease.id in self._ended:
-                    continue
-                if not any(m.core is not None and m.core.is_leader
-                           and m.core.machine.leases.get(lease.id) is None
-                           and m.core.leads_with_authority for m in self.members.values()):
+                if lease.id not in gone or lease.id in self._ended:
                     continue
                 self._ended[lease.id] = self.clock.now
                 if self.clock.now < lease.renewed + lease.ttl_s:
@@ -215,6 +222,12 @@ class World:
         for client in self.clients:
             if client.stale_reads:
                 raise self._violation(client.stale_reads[0])
+            if client.lost_leases:
+                raise self._violation(client.lost_leases[0])
+            for lease in client.leases:
+                if (lease.abandoned or FAULTS_S) < ABANDONED_S_MAX and lease.id not in self._ended:
+                    raise self._violation(f"lease {lease.id:x} with TTL {lease.ttl_s} s, left "
+                                          f"alone at {lease.abandoned:.3f}, never ended")
         hashes = set()
         for member in self.members.values():
             assert member.core is not None
