@@ -161,8 +161,9 @@ class MemberCore:
         if self.leadership.campaign_due(now) and self.node.lead == 0:
             self.node.campaign()
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Message, now: float) -> None:
         """A message from a peer. Wrong or stale ones are ignored."""
+        self._moved(now)
         if message.type == MessageType.NOTICE:
             self.leases.receive(message)
         elif message.type == MessageType.PROP:
@@ -170,9 +171,10 @@ class MemberCore:
         else:
             self._step(message)
 
-    def peer_lost(self, member_id: int, jitter_s: float) -> None:
+    def peer_lost(self, member_id: int, jitter_s: float, now: float) -> None:
         """The connection to a peer broke as it does when its process is gone. If it was the
         leader, stop waiting for it and ask for votes after `jitter_s`."""
+        self._moved(now)
         if member_id != self.node.lead or member_id == self.node.id:
             return
         self.proposals.connection_lost()

@@ -218,7 +218,7 @@ class Runtime:
 
     def on_message(self, message: Message) -> None:
         """A message from a peer."""
-        self.core.receive(message)
+        self.core.receive(message, self._loop.time())
         self.wake()
 
     def on_unreachable(self, member_id: int) -> None:
@@ -227,8 +227,8 @@ class Runtime:
 
     def on_lost(self, member_id: int) -> None:
         """The peer's process is gone, as far as its connection tells."""
-        self.core.now = max(self.core.now, self._loop.time())
-        self.core.peer_lost(member_id, self._random.uniform(0.002, EARLY_CAMPAIGN_JITTER_S))
+        self.core.peer_lost(
+            member_id, self._random.uniform(0.002, EARLY_CAMPAIGN_JITTER_S), self._loop.time())
         self.wake()
 
     def on_snapshot_sent(self, member_id: int, ok: bool) -> None:

@@ -140,15 +140,14 @@ class SimMember:
         if message.type is MessageType.SNAP and message.snapshot is not None:
             assert isinstance(image, tuple)
             self._images[message.snapshot.index, message.snapshot.term] = image
-        self.core.receive(message)
+        self.core.receive(message, self._clock.now)
         self.turn()
         return True
 
     def lost(self, member_id: int) -> None:
         """The connection to a member broke."""
         if self.core is not None:
-            self.core.now = self._clock.now
-            self.core.peer_lost(member_id, self._rng.uniform(0.0, 0.03))
+            self.core.peer_lost(member_id, self._rng.uniform(0.0, 0.03), self._clock.now)
             self.turn()
 
     def _tick(self) -> None:
