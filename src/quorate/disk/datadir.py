@@ -48,7 +48,8 @@ class DataDir:
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:
-            return self._nobody()
+            self._expect_writable()
+            return None
         except NotADirectoryError:
             raise DataDirError(
                 f"--data-dir {str(self.path)!r} is a file. Name a directory.") from None
@@ -57,14 +58,15 @@ class DataDir:
                 f"--data-dir {str(self.path)!r} cannot be read by this user. Run as its owner, "
                 f"or give it to this user: chown -R $USER {self.path}.") from None
         if not names:
-            return self._nobody()
+            self._expect_writable()
+            return None
         if "member" not in names:
             raise DataDirError(
                 f"--data-dir {str(self.path)!r} is not empty and holds nothing of quorate's "
                 f"(it has {', '.join(sorted(names)[:3])}). Name an empty or a new directory.")
         return self._identity()
 
-    def _nobody(self) -> None:
+    def _expect_writable(self) -> None:
         parent = self.path.absolute().parent
         while not parent.exists():
             parent = parent.parent

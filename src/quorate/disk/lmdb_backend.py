@@ -8,7 +8,8 @@ LMDB keys end at 511 bytes. A longer key is stored under its first 400 bytes and
 key itself before the value; a scan brings keys that share those 400 bytes into order.
 
 Invariants: the applied point is written in the transaction of its effects; only one thread uses
-the overlay; `write` touches nothing but the batch and the environment. Format: docs/formats/backend.md.
+the overlay; `write` touches nothing but the batch and the environment.
+Format: docs/formats/backend.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
+from typing import Any
 
 import lmdb
 
@@ -117,9 +119,7 @@ class LmdbBackend:
         """See `Backend`."""
         layers = [layer[bucket] for layer in (self._active, self._frozen)
                   if layer is not None and len(layer[bucket])]
-        below = self._scan_durable(bucket, start, end, reverse=reverse)
-        if not layers:
-            return below
+        below: Iterator[tuple[bytes, bytes | None]] = self._scan_durable(bucket, start, end, reverse=reverse)
         for layer in reversed(layers):
             below = _merged(layer.scan(start, end, reverse=reverse), below, reverse=reverse)
         return ((key, value) for key, value in below if value is not None)
@@ -199,7 +199,7 @@ class LmdbBackend:
         stored = txn.get(_POINT_KEY, db=self._point_db)
         return _decode_point(stored), self._dump_chunks(txn)
 
-    def _dump_chunks(self, txn: lmdb.Transaction) -> Iterator[bytes]:
+    def _dump_chunks(self, txn: Any) -> Iterator[bytes]:
         with contextlib.closing(_Aborting(txn)):
             out = bytearray()
             for bucket, db in self._dbs.items():
@@ -258,7 +258,8 @@ def _encode_point(point: AppliedPoint) -> bytes:
 def _decode_point(stored: bytes | None) -> AppliedPoint:
     if stored is None:
         return AppliedPoint(0, 0, ConfState())
-    return AppliedPoint(*_POINT.unpack_from(stored), decode_conf_state(stored[_POINT.size:]))
+    index, term = _POINT.unpack_from(stored)
+    return AppliedPoint(index, term, decode_conf_state(stored[_POINT.size:]))
 
 
 def _records(chunks: Iterator[bytes]) -> Iterator[tuple[Bucket, bytes, bytes]]:
@@ -277,13 +278,13 @@ def _records(chunks: Iterator[bytes]) -> Iterator[tuple[Bucket, bytes, bytes]]:
             at = end
 
 
-def _forward(cursor: lmdb.Cursor, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _forward(cursor: Any, start: bytes) -> Iterator[tuple[bytes, bytes]]:
     """From the first key that may be ≥ start; long keys share a group, so from its beginning."""
     if cursor.set_range(start[:KEY_BYTES_MAX]):
         yield from cursor.iternext()
 
 
-def _backward(cursor: lmdb.Cursor, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+def _backward(cursor: Any, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
     if end is None or len(end) >= KEY_BYTES_MAX:
         bound = None if end is None else end[:KEY_BYTES_MAX] + b"\xff" * (HASH_BYTES + 1)
     else:

@@ -97,7 +97,9 @@ def read_log(files: Files, directory: str) -> LogRead:
     names = [name for name in files.list(directory) if name.endswith(".wal")]
     if not names:
         raise WalDamaged(f"{directory}: there is no log; {ADVICE}")
-    replay, segments, metadata = _Replay(), [], None
+    replay = _Replay()
+    segments: list[Segment] = []
+    metadata: WalMetadata | None = None
     offset = size = 0
     repaired: str | None = None
     for position, name in enumerate(names):

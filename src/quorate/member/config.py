@@ -351,9 +351,9 @@ def _initial_cluster(s: Settings, default: str) -> dict[str, tuple[Url, ...]]:
         out[name] = (*out.get(name, ()), _parse_url(url, f"{shown} {name}"))
     seen: dict[str, str] = {}
     for name, urls in out.items():
-        for url in urls:
-            if url.text in seen:
-                raise ConfigError(f"{shown} has {url.text} for both {seen[url.text]!r} and "
+        for listed in urls:
+            if listed.text in seen:
+                raise ConfigError(f"{shown} has {listed.text} for both {seen[listed.text]!r} and "
                                   f"{name!r}. Give every member URLs of its own.")
-            seen[url.text] = name
+            seen[listed.text] = name
     return out

@@ -1,8 +1,8 @@
-"""Every flag of etcd's server, all releases from 3.4 on (surface §16): `quorate serve` knows them all.
+"""Every flag of etcd's server, all releases from 3.4 on (surface §16); all are known here.
 
-`Use` says what is done with a flag: ACT, it is acted upon; TLS and LATER, it asks for something that
-this release does not have, and the start is refused, because ignoring it could be dangerous; NONE,
-it is accepted, has no effect, and one line says so.
+`Use` says what is done with a flag. ACT: it is acted upon. TLS and LATER: it asks for something
+that this release does not have, and the start is refused, because ignoring it could be dangerous.
+NONE: it is accepted, has no effect, and one line says so.
 
 Not here: parsing and defaults (config.py).
 """

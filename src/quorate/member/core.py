@@ -17,6 +17,7 @@ the file and socket work that effects describe (runtime.py, sim/).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
@@ -308,10 +309,9 @@ class MemberCore:
             self.send(message)
 
     def _step(self, message: Message) -> None:
-        try:
+        # An answer from a member that has been removed, or something that needs a leader.
+        with suppress(ProposalDropped, StepPeerNotFound):
             self.node.step(message)
-        except (ProposalDropped, StepPeerNotFound):
-            pass  # an answer from a member that has been removed, a read with no leader
 
     # Applying.
 

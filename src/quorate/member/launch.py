@@ -253,14 +253,14 @@ async def _run(
         loop.add_signal_handler(number, member.ask_to_stop, number)
     await member.start()
     try:
-        number = await member.wait()
+        received = await member.wait()
     except Exception:
         log.exception("the member stops because it cannot go on safely")
         await member.stop(orderly=False)
         return -1
-    log.info("stopping on signal %d", number)
+    log.info("stopping on signal %d", received)
     await member.stop()
-    return number
+    return received
 
 
 def run(config: Config, make_api: Callable[[MemberService], Api], version: str) -> int:

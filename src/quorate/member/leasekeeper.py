@@ -24,6 +24,7 @@ from quorate.wire._generated import peer_pb2 as peer, raft_internal_pb2 as inter
 if TYPE_CHECKING:
     from quorate.member.core import MemberCore
 
+NO_LEASE = LeaseAnswer(0)
 AGES_ASK_TICKS = 3
 """A new leader repeats its question for lease ages this often until a quorum has answered."""
 
@@ -240,7 +241,7 @@ class LeaseKeeper:
 
     def _send_forwarded(
         self, to: int, sequence: int, outcome: peer.LeaseForwarded.Outcome,
-        answer: LeaseAnswer = LeaseAnswer(0),
+        answer: LeaseAnswer = NO_LEASE,
     ) -> None:
         self._send(to, peer.Notice(sequence=sequence, lease_forwarded=peer.LeaseForwarded(
             outcome=outcome, ttl_s=answer.ttl_s, remaining_s=answer.remaining_s)))

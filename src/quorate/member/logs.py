@@ -72,7 +72,7 @@ def set_up(level: str, outputs: tuple[str, ...]) -> None:
         elif output == "stdout":
             sinks.append(sys.stdout)
         else:
-            sinks.append(open(output, "a", encoding="utf-8"))  # noqa: SIM115  # lives as long as we
+            sinks.append(open(output, "a", encoding="utf-8"))  # lives as long as we
     handler = BoundedHandler(sinks)
     handler.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%dT%H:%M:%S"))
     root = logging.getLogger("quorate")

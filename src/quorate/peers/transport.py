@@ -139,7 +139,7 @@ class Peer:
             _, self._in = await self._owner.loop.create_connection(
                 lambda: StreamClient(request, self._owner.handler.on_message,
                                      self._stream_ended, self._established),
-                parts.hostname, parts.port)
+                parts.hostname or "", parts.port or 0)
 
     def _established(self) -> None:
         self.active_since = self._owner.loop.time()

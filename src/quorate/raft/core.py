@@ -167,8 +167,8 @@ class Raft:
 
     def answer(self, type_: T, to: int, **fields: int | bool | bytes) -> None:
         """Queue a promise: it leaves when everything before it is stable."""
-        self.messages_after_append.append(
-            Message(type_, to=to, from_=self.id, term=self.term, **fields))  # type: ignore[arg-type]
+        self.messages_after_append.append(Message(
+            type_, to=to, from_=self.id, term=self.term, **fields))  # type: ignore[arg-type]
 
     def answer_vote(self, type_: T, to: int, term: int, *, reject: bool = False) -> None:
         """Queue the answer to a vote request of `term`."""

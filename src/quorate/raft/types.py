@@ -70,7 +70,7 @@ class Entry(NamedTuple):
     """One log entry."""
 
     term: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     data: bytes = b""
     type: EntryType = EntryType.NORMAL
 
@@ -192,7 +192,7 @@ class SoftState(NamedTuple):
 class ReadState(NamedTuple):
     """A confirmed read: serve `context`'s reads once `index` is applied."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     context: bytes
 
 

@@ -22,6 +22,7 @@ from quorate.sim.member import SimMember, SimSettings
 from quorate.sim.network import LinkQuality, Network
 from quorate.state.members import Member
 from quorate.wire._generated import rpc_pb2 as rpc
+import itertools
 
 FAULTS_S = 20.0
 """Simulated length of the first phase."""
@@ -210,7 +211,7 @@ class World:
     def _judge(self) -> None:
         writes = sorted((w for c in self.clients for w in c.acknowledged),
                         key=lambda w: w.revision)
-        for one, other in zip(writes, writes[1:], strict=False):
+        for one, other in itertools.pairwise(writes):
             if one.revision == other.revision:
                 raise self._violation(f"two writes were acknowledged at {one.revision}")
         latest = 0.0

@@ -44,7 +44,7 @@ class Bucket(IntEnum):
 class AppliedPoint(NamedTuple):
     """The last entry whose effects the backend holds, and the configuration there."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
     conf_state: ConfState
 

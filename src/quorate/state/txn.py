@@ -180,9 +180,9 @@ class Executor:
             match op.WhichOneof("request"):
                 case "request_put":
                     one = op.request_put
-                    if one.ignore_value or one.ignore_lease:
-                        if one.key not in put and self._store.latest(one.key) is None:
-                            raise Refused(Problem.KEY_NOT_FOUND)
+                    needed = (one.ignore_value or one.ignore_lease) and one.key not in put
+                    if needed and self._store.latest(one.key) is None:
+                        raise Refused(Problem.KEY_NOT_FOUND)
                     self._leases.require(one.lease)
                     put.add(one.key)
                 case "request_range":

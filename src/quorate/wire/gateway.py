@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message as Proto
 
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
@@ -80,10 +80,10 @@ def from_json(kind: type[M], value: Json) -> M:
     return message
 
 
-_FIELDS: dict[Descriptor, dict[str, FieldDescriptor]] = {}
+_FIELDS: dict[Any, dict[str, FieldDescriptor]] = {}
 
 
-def _fields(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
+def _fields(descriptor: Any) -> dict[str, FieldDescriptor]:
     known = _FIELDS.get(descriptor)
     if known is None:
         known = {}
@@ -161,7 +161,7 @@ def _integer(field: FieldDescriptor, value: Json) -> int:
 
 
 def _enum(field: FieldDescriptor, value: Json) -> int:
-    values = field.enum_type.values_by_name
+    values: Any = field.enum_type and field.enum_type.values_by_name
     if isinstance(value, str) and value in values:
         return int(values[value].number)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
@@ -211,7 +211,7 @@ def _converter(field: FieldDescriptor) -> Callable[[Any], Json]:
             known = _base64
         elif field.type in _INT64:
             known = str
-        elif field.type == _F.TYPE_ENUM:
+        elif field.enum_type is not None:
             names = {v.number: v.name for v in field.enum_type.values}
             known = lambda number: names.get(number, number)  # noqa: E731
         else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from quorate.cli.scenarios.datadriven import LOG_LEVELS, Argument, Directive, parse_line
+from quorate.cli.scenarios.datadriven import LOG_LEVELS, Directive, parse_line
 from quorate.cli.scenarios.inspect import Inspector
 from quorate.cli.scenarios.maths import conf_changes
 from quorate.raft import describe

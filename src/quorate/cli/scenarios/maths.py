@@ -55,7 +55,7 @@ class QuorumScenario:
         acked = {i: int(v) for i, v in known.items()}
         index = joint_committed_index(voters, outgoing, acked)
         swapped = joint_committed_index(outgoing, voters, acked)
-        note = "" if joint and swapped == index or not joint else " <-- via symmetry"
+        note = "" if (joint and swapped == index) or not joint else " <-- via symmetry"
         return describe.quorum(order, acked) + describe.index(index) + note
 
     def violations(self) -> list[str]:
