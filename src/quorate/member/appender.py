@@ -12,6 +12,7 @@ Not here: the format (disk/wal.py), what an append means (logkeeper.py).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from quorate.disk.probe import SyncMode
 from quorate.disk.wal import Wal
 from quorate.member.effects import AppendWork
 from quorate.raft.types import Snapshot
+
+log = logging.getLogger(__name__)
 
 
 class Appender:
@@ -88,7 +91,13 @@ class Appender:
     def _timed_sync(self) -> None:
         started = time.perf_counter()
         self.wal.sync()
-        self.mode.record(time.perf_counter() - started)
+        took_s = time.perf_counter() - started
+        switches = self.mode.switches
+        self.mode.record(took_s)
+        if self.mode.switches != switches:
+            where = "on" if self.mode.inline else "off"
+            log.info("log syncs run %s the loop from now on; the last one took %.1f ms",
+                     where, 1000 * took_s)
 
     def _synced(self, future: asyncio.Future[None]) -> None:
         works, self._syncing = self._syncing, []

@@ -44,6 +44,9 @@ DRAIN_S_MAX = 3.0
 
 PUBLISH_RETRY_S = 0.5
 
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Requests leave no cycles behind; the default looks for them several times in each turn."""
+
 
 class Api(Handler, Protocol):
     """What serves the client port."""
@@ -196,6 +199,7 @@ class RunningMember:
         self._published = True
         gc.collect()
         gc.freeze()  # what is alive now stays: the collector need not look at it again
+        gc.set_threshold(*GC_THRESHOLDS)
         log.info("published local member to cluster through raft")
         log.info("ready to serve client requests")
         for url in self.config.listen_client_urls:

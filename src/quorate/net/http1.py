@@ -17,7 +17,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import httptools
@@ -43,15 +42,26 @@ REASONS = {
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
-@dataclass(slots=True)
 class Request:
-    """One request. Header names are in lower case; the path is as sent, without the query."""
+    """One request. The path is as sent, without the query."""
 
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    body: bytes = b""
+    __slots__ = ("_raw_headers", "body", "method", "path", "query")
+
+    def __init__(
+        self, method: str, path: str, query: str, raw_headers: list[tuple[bytes, bytes]],
+        body: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.body = body
+        self._raw_headers = raw_headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By name in lower case; made when asked for, which most requests never are."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1")
+                for name, value in self._raw_headers}
 
 
 class BodySink(Protocol):
@@ -241,8 +251,9 @@ class Http1Protocol(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._url = b""
-        self._headers: dict[str, str] = {}
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
+        self._expects = False
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._sink: BodySink | None = None
@@ -254,18 +265,21 @@ class Http1Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
-        self._socket = transport.get_extra_info("socket")
         self.peer = str(transport.get_extra_info("peername"))
-        if self._socket is not None and self._socket.family != socket.AF_UNIX:
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            # uvloop's stand-in makes a socket object for every call; this one is kept, and lets
+            # go of the descriptor, which is the transport's, when the connection is lost.
+            self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._quick_ack()
-        else:
-            self._socket = None
         self._connections.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._transport = None
+        if self._socket is not None:
+            self._socket.detach()
+            self._socket = None
         self._connections.remove(self)
         if self._sink is not None:
             self._sink.lost()
@@ -276,13 +290,14 @@ class Http1Protocol(asyncio.Protocol):
         self._waiting.clear()
 
     def _quick_ack(self) -> None:
-        """The kernel falls back to delayed ACKs by itself; a client that sends head and body in
-        two writes would wait 40 ms for one (patroni-contract §0.5)."""
+        """Acknowledge what has come of a request whose rest is still to come: a client that sends
+        head and body in two writes waits for that, and the kernel would take 40 ms
+        (patroni-contract §0.5). A complete request is acknowledged by its reply."""
         if self._socket is not None and _QUICKACK is not None:
             try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             except OSError:
-                self._socket = None
+                pass  # the connection is breaking; the transport will say so
 
     def abort(self) -> None:
         """Close now."""
@@ -320,7 +335,8 @@ class Http1Protocol(asyncio.Protocol):
             self._refuse(501, "protocol upgrades are not served here")
         except (httptools.HttpParserError, _TooLarge) as wrong:
             self._refuse(getattr(wrong, "status", 400), f"malformed request: {wrong}")
-        self._quick_ack()
+        if self._began is not None:
+            self._quick_ack()
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
@@ -333,8 +349,10 @@ class Http1Protocol(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""
+        self._headers.append((name, value))
         self._count_head(len(name) + len(value))
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if name.lower() == b"expect":
+            self._expects = True
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
@@ -350,7 +368,7 @@ class Http1Protocol(asyncio.Protocol):
         self._exchange = Exchange(self, keep_alive=keep_alive, head=method == "HEAD")
         self._waiting.append(self._exchange)
         self._sink = self._handler.streams_body(self._request, self._exchange)
-        if self._headers.get("expect", "").lower() == "100-continue" and self._transport:
+        if self._expects and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:

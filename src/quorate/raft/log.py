@@ -20,27 +20,18 @@ from quorate.raft.types import (
 NO_LIMIT = 2**64 - 1
 
 
-def _varint_size(value: int) -> int:
-    return max(1, (value.bit_length() + 6) // 7)
+ENTRY_OVERHEAD_BYTES = 16
+"""What an entry takes beside its data, about: limits are bounds, not contracts."""
 
 
 def encoded_size(entries: tuple[Entry, ...]) -> int:
-    """Bytes of the entries as raftpb messages: what size limits count."""
-    size = 0
-    for entry in entries:
-        length = len(entry.data)
-        size += 4 + _varint_size(entry.term) + _varint_size(entry.index)
-        if length:
-            size += 1 + _varint_size(length) + length
-    return size
+    """Bytes of the entries as raftpb messages, about: what size limits count."""
+    return ENTRY_OVERHEAD_BYTES * len(entries) + payload_size(entries)
 
 
 def payload_size(entries: tuple[Entry, ...]) -> int:
     """Bytes of the entries' data alone."""
-    size = 0
-    for entry in entries:
-        size += len(entry.data)
-    return size
+    return sum([len(entry.data) for entry in entries])
 
 
 def limit_size(entries: tuple[Entry, ...], limit: int) -> tuple[Entry, ...]:
@@ -49,7 +40,7 @@ def limit_size(entries: tuple[Entry, ...], limit: int) -> tuple[Entry, ...]:
         return entries
     size = 0
     for count, entry in enumerate(entries):
-        size += encoded_size((entry,))
+        size += ENTRY_OVERHEAD_BYTES + len(entry.data)
         if size > limit and count:
             return entries[:count]
     return entries

@@ -43,8 +43,58 @@ class GatewayError(ValueError):
 # In.
 
 
+class _PutIn(msgspec.Struct, forbid_unknown_fields=True):
+    key: bytes = b""
+    value: bytes = b""
+    lease: int | str = 0
+    prev_kv: bool = False
+
+
+class _RangeIn(msgspec.Struct, forbid_unknown_fields=True):
+    key: bytes = b""
+    range_end: bytes = b""
+    serializable: bool = False
+
+
+_decode_put = msgspec.json.Decoder(_PutIn).decode
+_decode_range = msgspec.json.Decoder(_RangeIn).decode
+
+
+def decode_put(body: bytes) -> rpc.PutRequest:
+    """A put; what does not have the commonest form goes the general way."""
+    try:
+        p = _decode_put(body)
+        return rpc.PutRequest(
+            key=p.key, value=p.value, lease=int(p.lease), prev_kv=p.prev_kv)
+    except (msgspec.DecodeError, ValueError):
+        return from_body(rpc.PutRequest, body)
+
+
+def decode_range(body: bytes) -> rpc.RangeRequest:
+    """A range; what does not have the commonest form goes the general way."""
+    try:
+        r = _decode_range(body)
+        return rpc.RangeRequest(
+            key=r.key, range_end=r.range_end, serializable=r.serializable)
+    except msgspec.DecodeError:
+        return from_body(rpc.RangeRequest, body)
+
+
+_DECODERS: dict[type[Proto], Callable[[bytes], Any]] = {
+    rpc.PutRequest: decode_put,
+    rpc.RangeRequest: decode_range,
+}
+
+
 def decode(kind: type[M], body: bytes) -> M:
-    """One JSON object as a message; an empty body is the empty message."""
+    """One JSON object as a message; raises GatewayError."""
+    decoder = _DECODERS.get(kind)
+    message: M = from_body(kind, body) if decoder is None else decoder(body)
+    return message
+
+
+def from_body(kind: type[M], body: bytes) -> M:
+    """One JSON object as any message; an empty body is the empty message."""
     if not body or body.isspace():
         return kind()
     try:

@@ -1,0 +1,95 @@
+"""Links between members that can be cut: a TCP proxy in front of each peer port.
+
+A member advertises its proxy, so all traffic between members passes here. Who opened a connection
+is read from the `X-Server-From` header with which every stream begins; a cut drops connections in
+both directions and refuses new ones, without root and without touching a member.
+
+Not here: when links are cut (play.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+
+_FROM = re.compile(rb"X-Server-From: ([0-9a-f]+)")
+HEAD_BYTES_MAX = 4096
+
+
+class Links:
+    """Proxies for all members, in a thread of their own."""
+
+    def __init__(self, ports: dict[str, tuple[int, int]]) -> None:
+        """`ports`: name → (public port, the port that the member listens on)."""
+        self._ports = ports
+        self._names: dict[str, str] = {}
+        self._cut: set[str] = set()
+        self._open: set[tuple[str, str, asyncio.StreamWriter]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="links", daemon=True)
+        self._thread.start()
+        self._ready.wait(5)
+
+    def learn(self, member_id: int, name: str) -> None:
+        """Whose id that is."""
+        self._names[f"{member_id:x}"] = name
+
+    def isolate(self, name: str) -> None:
+        """Cut every link of that member."""
+        self._loop.call_soon_threadsafe(self._apply, name, True)
+
+    def heal(self, name: str) -> None:
+        """Its links work again."""
+        self._loop.call_soon_threadsafe(self._apply, name, False)
+
+    def close(self) -> None:
+        """Stop."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+
+    def _apply(self, name: str, cut: bool) -> None:
+        (self._cut.add if cut else self._cut.discard)(name)
+        for source, target, writer in list(self._open):
+            if {source, target} & self._cut:
+                writer.transport.abort()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        for name, (public, inner) in self._ports.items():
+            self._loop.run_until_complete(asyncio.start_server(
+                lambda r, w, name=name, inner=inner: self._serve(  # type: ignore[misc]
+                    name, inner, r, w), "127.0.0.1", public))
+        self._ready.set()
+        self._loop.run_forever()
+
+    async def _serve(
+        self, name: str, inner: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.read(HEAD_BYTES_MAX)
+            found = _FROM.search(head)
+            source = self._names.get(found[1].decode(), "") if found else ""
+            if {source, name} & self._cut:
+                writer.transport.abort()
+                return
+            back, forth = await asyncio.open_connection("127.0.0.1", inner)
+            entries = {(source, name, writer), (source, name, forth)}
+            self._open |= entries
+            try:
+                forth.write(head)
+                await asyncio.gather(_pump(reader, forth), _pump(back, writer))
+            finally:
+                self._open -= entries
+                writer.transport.abort()
+                forth.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.transport.abort()
