@@ -97,5 +97,8 @@ def test_failover_and_rejoin_with_pg_rewind(clusters: tuple[Store, PostgresClust
     postgres.wait_for_replicas(2, 90)
     rows.halt()
 
+    deadline = time.monotonic() + 30
+    while old.role != "replica" and time.monotonic() < deadline:
+        time.sleep(0.2)
     assert old.role == "replica"
     assert rows.lost(new) == set()

@@ -34,7 +34,7 @@ RETRY_S_MIN = 0.02
 RETRY_S_MAX = 1.0
 """Pause before a stream is opened again; grows by half, with jitter."""
 
-CONNECT_S_MAX = 2.0
+CONNECT_S_MAX = 1.0
 
 
 class Peer:
@@ -92,8 +92,11 @@ class Peer:
         """Send a sign of life, and look for the peer's."""
         if self._out is not None:
             self._out.write(frame(b""))
-        if self._in is not None and self._owner.loop.time() - self._in.heard > LIVE_S_MAX:
-            self._in.close(f"nothing heard for {LIVE_S_MAX:.0f} s")
+        # Something that only accepts connections, such as a proxy of a dead member, must not
+        # keep the member's place: an answer has to come as soon as a connection has to.
+        limit_s = LIVE_S_MAX if self.active_since is not None else CONNECT_S_MAX
+        if self._in is not None and self._owner.loop.time() - self._in.heard > limit_s:
+            self._in.close(f"nothing heard for {limit_s:.0f} s")
 
     def _send_snapshot(self, message: Message) -> None:
         task = self._owner.loop.create_task(self._snapshot(message))

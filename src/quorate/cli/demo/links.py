@@ -68,23 +68,30 @@ class Links:
     async def _serve(
         self, name: str, inner: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        try:
             head = await reader.read(HEAD_BYTES_MAX)
             found = _FROM.search(head)
             source = self._names.get(found[1].decode(), "") if found else ""
-            if {source, name} & self._cut:
-                writer.transport.abort()
-                return
-            back, forth = await asyncio.open_connection("127.0.0.1", inner)
-            entries = {(source, name, writer), (source, name, forth)}
-            self._open |= entries
-            try:
-                forth.write(head)
-                await asyncio.gather(_pump(reader, forth), _pump(back, writer))
-            finally:
-                self._open -= entries
-                writer.transport.abort()
-                forth.transport.abort()
+            if not {source, name} & self._cut:
+                await self._carry(source, name, inner, head, reader, writer)
+        except OSError:
+            pass  # the member is down: break the connection as it would
+        finally:
+            writer.transport.abort()
+
+    async def _carry(
+        self, source: str, name: str, inner: int, head: bytes,
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+    ) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", inner)
+        entries = {(source, name, writer), (source, name, forth)}
+        self._open |= entries
+        try:
+            forth.write(head)
+            await asyncio.gather(_pump(reader, forth), _pump(back, writer))
+        finally:
+            self._open -= entries
+            forth.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
