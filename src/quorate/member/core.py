@@ -101,6 +101,13 @@ class MemberCore:
             cluster_id=self.config.cluster_id, member_id=self.config.member_id,
             revision=self.machine.revision, raft_term=self.leadership.reported_term)
 
+    def fill(self, header: rpc.ResponseHeader) -> None:
+        """The same, in place."""
+        header.cluster_id = self.config.cluster_id
+        header.member_id = self.config.member_id
+        header.revision = self.machine.revision
+        header.raft_term = self.leadership.reported_term
+
     def propose(self, request: Proto, done: Waiter) -> None:
         """Replicate a command; `done` gets the response with its header, or a Refused."""
         refused = self.refusal() or self.proposals.submit(Proposal(
@@ -340,13 +347,11 @@ class MemberCore:
         result = applied.result
         if isinstance(result, Refused):
             return result
-        if "header" not in result.DESCRIPTOR.fields_by_name:
+        if isinstance(result, internal.EmptyResponse):
             return result
         header = result.header  # type: ignore[attr-defined]
-        header.cluster_id = self.config.cluster_id
-        header.member_id = self.config.member_id
+        self.fill(header)
         header.revision = applied.revision
-        header.raft_term = self.leadership.reported_term
         return result
 
     def _apply_conf_change(self, entry: Entry) -> None:

@@ -21,7 +21,7 @@ Reply = tuple[Waiter, object]
 """A waiter and its outcome. What the outcome is, is between the waiter and whoever took it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class AppendWork:
     """One STORAGE_APPEND: write these in this order, sync if `must_sync`, then report.
 

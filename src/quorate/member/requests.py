@@ -9,6 +9,8 @@ Not here: what the commands do (state/machine.py).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from google.protobuf.message import Message as Proto
 
 from quorate.wire._generated import raft_internal_pb2 as internal
@@ -38,9 +40,24 @@ def encode_request(request: Proto, request_id: int) -> bytes:
     """The payload of an entry that carries `request`; raises KeyError for what is no command."""
     tag = _TAGS[request.DESCRIPTOR.full_name]
     body = request.SerializeToString()
-    header = b"\x08" + varint(request_id)
-    return b"".join(
-        (_HEADER_TAG, varint(len(header)), header, tag, varint(len(body)), body))
+    header = b"\x08" + _id_varint(request_id)
+    return b"%b%c%b%b%b%b" % (
+        _HEADER_TAG, len(header), header, tag, varint(len(body)), body)
+
+
+_ID_LOW_BITS = 14
+
+
+@lru_cache(maxsize=4)
+def _id_end(high: int) -> bytes:
+    """The end of an id's varint, which changes once in 16384 ids."""
+    return varint(high)
+
+
+def _id_varint(request_id: int) -> bytes:
+    """The varint of an id, which is always a large number."""
+    low = request_id & (1 << _ID_LOW_BITS) - 1
+    return bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) + _id_end(request_id >> _ID_LOW_BITS)
 
 
 class RequestIds:

@@ -213,8 +213,7 @@ class MemberService:
         return self._read(ready)
 
     def _with_header(self, response: Proto) -> Proto:
-        header = response.header  # type: ignore[attr-defined]  # every response has one
-        header.MergeFrom(self._core.header())
+        self._core.fill(response.header)  # type: ignore[attr-defined]  # every one has one
         return response
 
 

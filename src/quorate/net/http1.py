@@ -17,6 +17,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import httptools
@@ -253,7 +254,7 @@ class Http1Protocol(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
-        self._expects = False
+        self._continued = False
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._sink: BodySink | None = None
@@ -294,10 +295,8 @@ class Http1Protocol(asyncio.Protocol):
         head and body in two writes waits for that, and the kernel would take 40 ms
         (patroni-contract §0.5). A complete request is acknowledged by its reply."""
         if self._socket is not None and _QUICKACK is not None:
-            try:
+            with suppress(OSError):  # when the connection is breaking the transport says so
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            except OSError:
-                pass  # the connection is breaking; the transport will say so
 
     def abort(self) -> None:
         """Close now."""
@@ -329,14 +328,19 @@ class Http1Protocol(asyncio.Protocol):
         """See asyncio.Protocol."""
         if self._began is None:
             self._began = self._loop.time()
+        if self._request is None:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
+            if self._request is None and self._head_bytes > HEAD_BYTES_MAX:
+                raise _TooLarge(431, f"the head is larger than {HEAD_BYTES_MAX} bytes")
         except httptools.HttpParserUpgrade:
             self._refuse(501, "protocol upgrades are not served here")
         except (httptools.HttpParserError, _TooLarge) as wrong:
             self._refuse(getattr(wrong, "status", 400), f"malformed request: {wrong}")
         if self._began is not None:
             self._quick_ack()
+            self._continue()
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
@@ -345,19 +349,10 @@ class Http1Protocol(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """httptools: a piece of the target."""
         self._url += url
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""
         self._headers.append((name, value))
-        self._count_head(len(name) + len(value))
-        if name.lower() == b"expect":
-            self._expects = True
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise _TooLarge(431, f"the head is larger than {HEAD_BYTES_MAX} bytes")
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there."""
@@ -368,7 +363,13 @@ class Http1Protocol(asyncio.Protocol):
         self._exchange = Exchange(self, keep_alive=keep_alive, head=method == "HEAD")
         self._waiting.append(self._exchange)
         self._sink = self._handler.streams_body(self._request, self._exchange)
-        if self._expects and self._transport is not None:
+
+    def _continue(self) -> None:
+        """Say once that a body may come, to a client that asks before it sends one."""
+        if self._request is None or self._continued or self._transport is None:
+            return
+        self._continued = True
+        if any(name.lower() == b"expect" for name, _ in self._headers):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -386,6 +387,8 @@ class Http1Protocol(asyncio.Protocol):
         """httptools: the request is complete."""
         self._began = None
         request, exchange = self._request, self._exchange
+        self._request = None
+        self._head_bytes = 0
         if request is None or exchange is None:
             return
         if self._sink is not None:

@@ -71,11 +71,14 @@ class Peer:
         out, dropped = self._out, 0
         parts = []
         backlog = out.buffered() if out is not None else 0
-        for message in messages:
+        for position, message in enumerate(messages):
             if message.type is MessageType.SNAP:
                 self._send_snapshot(message)
                 continue
-            bulky = message.type is MessageType.APP and bool(message.entries)
+            append = message.type is MessageType.APP
+            if append and not message.entries and _overtaken(message, messages[position + 1:]):
+                continue
+            bulky = append and bool(message.entries)
             if out is None or backlog > QUEUE_BYTES_MAX * (1 if bulky else 2):
                 dropped += 1
                 continue
@@ -173,6 +176,14 @@ class Peer:
             self._in.close("stopping")
         if self._out is not None:
             self._out.abort()
+
+
+def _overtaken(message: Message, later: list[Message]) -> bool:
+    """Whether an append without entries only tells a commit index that one behind it tells, too:
+    what was committed and what was proposed in the same turn then is one message."""
+    return any(other.type is MessageType.APP and other.term == message.term
+               and other.commit >= message.commit and other.index >= message.index
+               for other in later)
 
 
 class PeerTransport:

@@ -109,9 +109,13 @@ class Snapshot:
         return self.index == 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
-    """raftpb.Message. Fields mean what etcd's raft.go says for each type."""
+    """raftpb.Message. Fields mean what etcd's raft.go says for each type.
+
+    Not frozen, because that triples the cost of making one and a dozen are made for every write;
+    nothing changes a message after it is made.
+    """
 
     type: MessageType
     to: int = NONE
@@ -196,9 +200,9 @@ class ReadState(NamedTuple):
     context: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
-    """What a node wants done, in asynchronous-storage form.
+    """What a node wants done, in asynchronous-storage form. Made as often as a message is.
 
     `messages` hold STORAGE_APPEND (to LOCAL_APPEND_THREAD) and STORAGE_APPLY
     (to LOCAL_APPLY_THREAD) among the messages to peers. When such work is done the driver
