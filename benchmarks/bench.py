@@ -1,8 +1,8 @@
 """quorate beside stock etcd, in one run, interleaved. `scripts/bench` runs it.
 
-Scenarios: JSON put and range at 1, 16 and 64 connections, one member and three (load at the leader);
-idle memory; start to first write; leader killed to first write. Both sync to the same disk. After
-each put round the revision must have advanced by as many as h2load counted successes.
+Scenarios: JSON put and range at 1, 16 and 64 connections, one member and three (load at the
+leader); idle memory; start to first write; leader killed to first write. Both sync to the same
+disk. After each put round the revision must have advanced by as many as h2load counted successes.
 
 Figures are ratios quorate / etcd per pair of rounds: median, and the least and greatest.
 """

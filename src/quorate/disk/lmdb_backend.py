@@ -119,7 +119,8 @@ class LmdbBackend:
         """See `Backend`."""
         layers = [layer[bucket] for layer in (self._active, self._frozen)
                   if layer is not None and len(layer[bucket])]
-        below: Iterator[tuple[bytes, bytes | None]] = self._scan_durable(bucket, start, end, reverse=reverse)
+        below: Iterator[tuple[bytes, bytes | None]] = self._scan_durable(
+            bucket, start, end, reverse=reverse)
         for layer in reversed(layers):
             below = _merged(layer.scan(start, end, reverse=reverse), below, reverse=reverse)
         return ((key, value) for key, value in below if value is not None)
