@@ -22,6 +22,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from threading import Lock
 from zlib import crc32
 
 from quorate.disk.files import File, Files
@@ -117,6 +118,8 @@ class Wal:
         self._mark = SnapshotMark()
         self._dirty = False
         self._failed = False
+        self._spare = ""
+        self._preparing = Lock()
 
     @classmethod
     def create(
@@ -194,6 +197,27 @@ class Wal:
         if self._synced > self._marked and not self._dirty:
             self._write([])
 
+    @property
+    def wants_spare(self) -> bool:
+        """Whether the segment is more than half full and the next one is not prepared."""
+        return not self._spare and self._offset > self._segment_bytes // 2
+
+    def prepare(self) -> None:
+        """Zero-fill the next segment; may run in another thread, so that beginning it takes no
+        longer than a sync."""
+        with self._preparing:
+            if not self._spare:
+                self._prepare(self._segments[-1].sequence + 1)
+
+    def _prepare(self, sequence: int) -> None:
+        name = f"{sequence:016x}.next"
+        if name in self._files.list(self._directory):
+            self._files.remove(f"{self._directory}/{name}")
+        file = self._files.create(f"{self._directory}/{name}", self._segment_bytes)
+        file.sync()
+        file.close()
+        self._spare = name
+
     def release(self, index: int) -> None:
         """Entries below `index` are not needed: remove segments that hold nothing else."""
         while len(self._segments) > 1 and self._segments[0].last_index < index:
@@ -229,10 +253,11 @@ class Wal:
         name when it is complete, so a crash leaves the old row or the new one."""
         sequence = self._segments[-1].sequence + 1 if self._segments else 0
         name = f"{sequence:016x}-{first_index:016x}.wal"
-        temporary = f"{self._directory}/{name}.tmp"
-        if f"{name}.tmp" in self._files.list(self._directory):
-            self._files.remove(temporary)
-        file = self._files.create(temporary, self._segment_bytes)
+        with self._preparing:
+            if not self._spare:
+                self._prepare(sequence)
+            temporary, self._spare = f"{self._directory}/{self._spare}", ""
+        file = self._files.open(temporary)
         header = encode_header(self._metadata, sequence)
         file.write_at(0, header)
         old, self._file, self._offset = self._file, file, len(header)

@@ -70,7 +70,7 @@ class Runtime:
             failed=failed, install=self._install)
         self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
         self._committing = False
-        self._scheduled = self._settled = False
+        self._scheduled = self._settled = self._preparing = False
         self._timers: list[asyncio.TimerHandle] = []
         self._wake_timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -188,6 +188,8 @@ class Runtime:
             return
         if not self._appender.busy:
             self._appender.wal.note_synced()
+            if self._appender.wal.wants_spare and not self._preparing:
+                self._prepare_segment()
             if self.core.log.cut_due(self.backend.durable):
                 self._cut_log()
         self.core.machine.scrub(SCRUB_RECORDS)
@@ -206,6 +208,18 @@ class Runtime:
                 self.backend.thaw(batch)
 
         future.add_done_callback(written)
+
+    def _prepare_segment(self) -> None:
+        self._preparing = True
+
+        def prepared(done: asyncio.Future[None]) -> None:
+            self._preparing = False
+            failure = done.exception()
+            if failure is not None:
+                log.warning("the next segment of the log could not be prepared: %s", failure)
+
+        self._loop.run_in_executor(
+            self._commits, self._appender.wal.prepare).add_done_callback(prepared)
 
     def _cut_log(self) -> None:
         durable = self.backend.durable

@@ -247,13 +247,13 @@ class Http1Protocol(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._flushing = self._reading_paused = False
         self._began: float | None = None
+        self._head_bytes = 0
         self.peer = ""
         self._reset()
 
     def _reset(self) -> None:
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
         self._continued = False
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -336,8 +336,14 @@ class Http1Protocol(asyncio.Protocol):
                 raise _TooLarge(431, f"the head is larger than {HEAD_BYTES_MAX} bytes")
         except httptools.HttpParserUpgrade:
             self._refuse(501, "protocol upgrades are not served here")
-        except (httptools.HttpParserError, _TooLarge) as wrong:
-            self._refuse(getattr(wrong, "status", 400), f"malformed request: {wrong}")
+        except _TooLarge as large:
+            self._refuse(large.status, str(large))
+        except httptools.HttpParserError as wrong:  # also wraps what a callback raised
+            cause = wrong.__context__
+            if isinstance(cause, _TooLarge):
+                self._refuse(cause.status, str(cause))
+            else:
+                self._refuse(400, f"malformed request: {wrong}")
         if self._began is not None:
             self._quick_ack()
             self._continue()
@@ -405,10 +411,10 @@ class Http1Protocol(asyncio.Protocol):
         """Say what is wrong and close: after malformed input nothing can be read."""
         if self._transport is None:
             return
-        for exchange in list(self._waiting):
-            self._transport.writelines(exchange.take()[0])
+        owed = [data for exchange in self._waiting for data in exchange.take()[0]]
         body = text.encode()
-        self._transport.write(_head(status, "text/plain", b"", len(body), False) + body)
+        owed += (_head(status, "text/plain", b"", len(body), False), body)
+        self._transport.write(b"".join(owed))
         self._transport.close()
 
     # Writing.

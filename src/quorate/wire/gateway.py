@@ -322,8 +322,9 @@ def _put_json(response: rpc.PutResponse) -> bytes:
 
 
 def _keep_alive_json(response: rpc.LeaseKeepAliveResponse) -> bytes:
+    lease = b',"ID":"%d"' % response.ID if response.ID else b""
     ttl = b',"TTL":"%d"' % response.TTL if response.TTL else b""
-    return b'{%b,"ID":"%d"%b}' % (header_json(response.header), response.ID, ttl)
+    return b"{%b%b%b}" % (header_json(response.header), lease, ttl)
 
 
 _ENCODERS: dict[type[Proto], Callable[[Any], bytes]] = {
