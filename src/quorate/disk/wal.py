@@ -28,7 +28,8 @@ from zlib import crc32
 from quorate.disk.files import File, Files
 from quorate.raft.types import ConfState, Entry, HardState
 from quorate.wire.raft import (
-    WireError, decode_conf_state, encode_conf_state, encode_entry, encode_hard_state,
+    WireError, decode_conf_state, encode_conf_state, encode_entries, encode_entry,
+    encode_hard_state,
 )
 
 SEGMENT_BYTES = 8 << 20
@@ -51,6 +52,8 @@ class RecordType(IntEnum):
     ENTRY = 1
     HARD_STATE = 2
     SNAPSHOT = 3
+    ENTRIES = 5
+    """Several entries, each after its length."""
     SYNCED = 4
     """Everything in this segment before the payload's offset was synced."""
 
@@ -117,7 +120,7 @@ class Wal:
         self._hard_state = HardState()
         self._mark = SnapshotMark()
         self._dirty = False
-        self._failed = False
+        self._failed = self._commit_kept = False
         self._spare = ""
         self._preparing = Lock()
 
@@ -155,13 +158,21 @@ class Wal:
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """Write, without sync. Entries that are there from the first one's index on are
-        superseded."""
-        records: list[tuple[RecordType, bytes]] = []
+        superseded. A commit index alone is kept for the next write: nothing relies on it."""
         if hard_state is not None:
-            records.append((RecordType.HARD_STATE, encode_hard_state(hard_state)))
+            commit_only = hard_state[:2] == self._hard_state[:2]
             self._hard_state = hard_state
-        for entry in entries:
-            records.append((RecordType.ENTRY, encode_entry(entry)))
+            if commit_only and not entries:
+                self._commit_kept = True
+                return
+        records: list[tuple[RecordType, bytes]] = []
+        if hard_state is not None or self._commit_kept:
+            records.append((RecordType.HARD_STATE, encode_hard_state(self._hard_state)))
+            self._commit_kept = False
+        if len(entries) == 1:
+            records.append((RecordType.ENTRY, encode_entry(entries[0])))
+        elif entries:
+            records.append((RecordType.ENTRIES, encode_entries(entries)))
         if entries:
             self._segments[-1].last_index = max(
                 self._segments[-1].last_index, entries[-1].index)

@@ -21,7 +21,7 @@ from quorate.disk.wal import (
     WalContents, WalDamaged, WalMetadata, decode_mark, record_crc,
 )
 from quorate.raft.types import Entry, HardState
-from quorate.wire.raft import WireError, decode_entry, decode_hard_state
+from quorate.wire.raft import WireError, decode_entries, decode_entry, decode_hard_state
 
 ADVICE = ("start this member with an empty data directory after removing it from the cluster and "
           "adding it again, or restore the file from a copy; the other members are not affected")
@@ -51,6 +51,9 @@ class _Replay:
         try:
             if kind is RecordType.ENTRY:
                 self._entry(decode_entry(payload), where)
+            elif kind is RecordType.ENTRIES:
+                for entry in decode_entries(payload):
+                    self._entry(entry, where)
             elif kind is RecordType.HARD_STATE:
                 self.hard_state = decode_hard_state(payload)
             elif kind is RecordType.SNAPSHOT:
@@ -143,7 +146,7 @@ def _record_at(
         return None
     length, crc, kind = RECORD.unpack_from(data, offset)
     start = offset + RECORD.size
-    if not 1 <= kind <= 4 or length > RECORD_BYTES_MAX or start + length > len(data):
+    if not 1 <= kind <= 5 or length > RECORD_BYTES_MAX or start + length > len(data):
         return None
     payload = data[start:start + length]
     if crc != record_crc(metadata, sequence, offset, kind, payload):

@@ -111,7 +111,7 @@ class MemberCore:
     def propose(self, request: Proto, done: Waiter) -> None:
         """Replicate a command; `done` gets the response with its header, or a Refused."""
         refused = self.refusal() or self.proposals.submit(Proposal(
-            encode_request(request, self.ids.next()), done, self.deadline()))
+            encode_request(request, self.ids.next()), request, done, self.deadline()))
         if refused is not None:
             self.reply(done, refused)
 
@@ -334,14 +334,17 @@ class MemberCore:
             self.backend.advance(AppliedPoint(entry.index, entry.term, self.conf_state))
 
     def _apply_command(self, entry: Entry) -> None:
-        request = internal.InternalRaftRequest.FromString(entry.data)
-        applied = self.machine.apply(entry.index, entry.term, request)
-        self.leases.applied(applied)
-        if applied.events:
-            self.watches.publish(applied.events)
         proposal = self.proposals.applied(entry.data)
         if proposal is not None:
+            applied = self.machine.apply_command(proposal.request, entry.term)
             self.reply(proposal.done, self._answer(applied))
+        else:
+            request = internal.InternalRaftRequest.FromString(entry.data)
+            applied = self.machine.apply(entry.term, request)
+        if applied.granted or applied.revoked:
+            self.leases.applied(applied)
+        if applied.events:
+            self.watches.publish(applied.events)
 
     def _answer(self, applied: Applied) -> Proto | Refused:
         result = applied.result

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from google.protobuf.message import Message as Proto
+
 from quorate.member.effects import Reply, Waiter
 from quorate.state.errors import Problem, Refused
 
@@ -29,6 +31,8 @@ class Proposal:
     """One write. `term` is the term it was handed to Raft in, 0 while it is queued."""
 
     payload: bytes
+    request: Proto
+    """What the payload holds: whoever proposed it need not decode it again."""
     done: Waiter
     deadline: float
     term: int = 0

@@ -52,15 +52,15 @@ class Machine:
         self._executor = Executor(self._store, self.leases)
         self._scrubber = Scrubber(self._store)
         self._max_txn_ops = max_txn_ops
-        self._commands: dict[str, Callable[[Any, int], Applied]] = {
-            "put": self._put,
-            "txn": self._txn,
-            "delete_range": self._delete_range,
-            "compaction": self._compact,
-            "lease_grant": self._grant,
-            "lease_revoke": self._revoke,
-            "lease_expire": self._expire,
-            "cluster_member_attr_set": self._member_attributes,
+        self._commands: dict[type[Proto], Callable[[Any, int], Applied]] = {
+            rpc.PutRequest: self._put,
+            rpc.TxnRequest: self._txn,
+            rpc.DeleteRangeRequest: self._delete_range,
+            rpc.CompactionRequest: self._compact,
+            rpc.LeaseGrantRequest: self._grant,
+            rpc.LeaseRevokeRequest: self._revoke,
+            internal.LeaseExpireRequest: self._expire,
+            membership_pb2.ClusterMemberAttrSetRequest: self._member_attributes,
         }
 
     @property
@@ -75,16 +75,22 @@ class Machine:
 
     # Commands.
 
-    def apply(self, _index: int, term: int, request: internal.InternalRaftRequest) -> Applied:
+    def apply(self, term: int, request: internal.InternalRaftRequest) -> Applied:
         """Apply the command of one entry of that raft term."""
-        for field, command in request.ListFields():
-            handler = self._commands.get(field.name)
-            if handler is not None:
-                try:
-                    return handler(command, term)
-                except Refused as refused:
-                    return Applied(refused, self.revision)
+        for _field, command in request.ListFields():
+            if type(command) in self._commands:
+                return self.apply_command(command, term)
         return Applied(Refused(Problem.UNIMPLEMENTED), self.revision)
+
+    def apply_command(self, command: Proto, term: int) -> Applied:
+        """Apply one command, which whoever proposed it has at hand."""
+        handler = self._commands.get(type(command))
+        if handler is None:
+            return Applied(Refused(Problem.UNIMPLEMENTED), self.revision)
+        try:
+            return handler(command, term)
+        except Refused as refused:
+            return Applied(refused, self.revision)
 
     def _put(self, request: rpc.PutRequest, _term: int) -> Applied:
         check_put(request)

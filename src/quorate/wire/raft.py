@@ -9,7 +9,7 @@ Decoders raise `WireError` for anything malformed and never anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from quorate.raft.types import (
     ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot,
@@ -123,6 +123,31 @@ def decode_entry(data: bytes) -> Entry:
     if kind not in _ENTRY_TYPES:
         raise WireError(f"unknown entry type {kind}")
     return Entry(term, index, payload, _ENTRY_TYPES[kind])
+
+
+def encode_entries(entries: Iterable[Entry]) -> bytes:
+    """Entries, each after its length."""
+    out = []
+    for entry in entries:
+        data = encode_entry(entry)
+        out += (varint(len(data)), data)
+    return b"".join(out)
+
+
+def decode_entries(data: bytes) -> list[Entry]:
+    """See `encode_entries`."""
+    out: list[Entry] = []
+    at = 0
+    try:
+        while at < len(data):
+            length, at = _long_varint(data, at)
+            out.append(decode_entry(data[at:at + length]))
+            at += length
+    except IndexError:
+        raise WireError("a length is cut short") from None
+    if at != len(data):
+        raise WireError("an entry is cut short")
+    return out
 
 
 def encode_hard_state(state: HardState) -> bytes:

@@ -2,6 +2,9 @@
 
 from quorate.member.proposals import PENDING_MAX, Proposal, Proposals
 from quorate.state.errors import Problem, Refused
+from quorate.wire._generated import rpc_pb2 as rpc
+
+REQUEST = rpc.PutRequest()
 
 
 def _ignore(_outcome: object) -> None:
@@ -11,7 +14,7 @@ def _ignore(_outcome: object) -> None:
 def _submitted(*payloads: bytes, deadline: float = 10.0) -> Proposals:
     proposals = Proposals()
     for payload in payloads:
-        assert proposals.submit(Proposal(payload, _ignore, deadline)) is None
+        assert proposals.submit(Proposal(payload, REQUEST, _ignore, deadline)) is None
     return proposals
 
 
@@ -40,7 +43,7 @@ def test_a_passed_term_queues_what_was_lost() -> None:
     """An entry of a later term proves that unapplied proposals of earlier terms never will be."""
     proposals = _submitted(b"a", b"b")
     proposals.take(1)
-    proposals.submit(Proposal(b"c", _ignore, 10.0))
+    proposals.submit(Proposal(b"c", REQUEST, _ignore, 10.0))
 
     proposals.term_passed(2)
 
@@ -82,8 +85,8 @@ def test_deadlines_refuse_queued_and_in_flight() -> None:
     """Nothing waits for longer than its deadline."""
     proposals = _submitted(b"a", deadline=1.0)
     proposals.take(1)
-    proposals.submit(Proposal(b"b", _ignore, 1.0))
-    proposals.submit(Proposal(b"c", _ignore, 2.0))
+    proposals.submit(Proposal(b"b", REQUEST, _ignore, 1.0))
+    proposals.submit(Proposal(b"c", REQUEST, _ignore, 2.0))
 
     assert _problems(proposals.expired(1.5)) == [Problem.TIMED_OUT, Problem.TIMED_OUT]
     assert len(proposals) == 1
@@ -93,7 +96,7 @@ def test_giving_up_tells_the_known_from_the_unknown() -> None:
     """What was never proposed has no leader; what was, has an unknown outcome."""
     proposals = _submitted(b"a")
     proposals.take(1)
-    proposals.submit(Proposal(b"b", _ignore, 9.0))
+    proposals.submit(Proposal(b"b", REQUEST, _ignore, 9.0))
 
     problems = _problems(proposals.fail(Problem.NO_LEADER, Problem.TIMED_OUT_LEADER_LOST))
 
@@ -104,7 +107,7 @@ def test_the_number_of_proposals_is_limited() -> None:
     """Beyond the limit a proposal is refused at once."""
     proposals = _submitted(*(str(n).encode() for n in range(PENDING_MAX)))
 
-    refused = proposals.submit(Proposal(b"one more", _ignore, 9.0))
+    refused = proposals.submit(Proposal(b"one more", REQUEST, _ignore, 9.0))
 
     assert refused is not None
     assert refused.problem is Problem.TOO_MANY_REQUESTS

@@ -18,13 +18,11 @@ class Store:
 
     def __init__(self) -> None:
         self.machine = Machine(MemoryBackend())
-        self._index = 1
 
     def apply(self, *, term: int = 1, **command: object) -> Applied:
         """Apply one command."""
-        self._index += 1
         return self.machine.apply(
-            self._index, term, internal.InternalRaftRequest(**command))  # type: ignore[arg-type]
+            term, internal.InternalRaftRequest(**command))  # type: ignore[arg-type]
 
     def put(self, key: str, value: str = "v", **options: object) -> Applied:
         """Put one key."""

@@ -40,7 +40,7 @@ def nested(request: rpc.TxnRequest) -> rpc.RequestOp:
 
 def run(machine: Machine, request: rpc.TxnRequest) -> Applied:
     """Apply it."""
-    return machine.apply(2, 1, internal.InternalRaftRequest(txn=request))
+    return machine.apply(1, internal.InternalRaftRequest(txn=request))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def machine() -> Machine:
     """A store with `a` = 5 at revision 2 and 3, version 2."""
     machine = Machine(MemoryBackend())
     for value in (b"4", b"5"):
-        machine.apply(1, 1, internal.InternalRaftRequest(
+        machine.apply(1, internal.InternalRaftRequest(
             put=rpc.PutRequest(key=b"a", value=value)))
     return machine
 

@@ -12,8 +12,9 @@ from quorate.wire import gateway
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
 I64 = st.integers(-(2**63), 2**63 - 1)
-KV = st.builds(kv_pb2.KeyValue, key=st.binary(min_size=1, max_size=9), create_revision=I64, mod_revision=I64,
-               version=I64, value=st.binary(max_size=9), lease=I64)
+KV = st.builds(
+    kv_pb2.KeyValue, key=st.binary(min_size=1, max_size=9), create_revision=I64,
+    mod_revision=I64, version=I64, value=st.binary(max_size=9), lease=I64)
 HEADER = st.builds(rpc.ResponseHeader, cluster_id=st.integers(0, 2**64 - 1), revision=I64)
 RESPONSES = st.one_of(
     st.builds(rpc.RangeResponse, header=HEADER, kvs=st.lists(KV, max_size=3), more=st.booleans(),
