@@ -181,11 +181,13 @@ class LmdbBackend:
         with self._env.begin(write=True) as txn:
             for bucket, changes in batch.layer.items():
                 db = self._dbs[bucket]
-                for key, value in changes.data.items():
-                    if value is None:
-                        txn.delete(_physical(key), db=db)
-                    else:
-                        txn.put(_physical(key), _stored(key, value), db=db)
+                gone = [key for key, value in changes.data.items() if value is None]
+                for key in gone:
+                    txn.delete(_physical(key), db=db)
+                # One call for all, in order: it is faster, and holds the interpreter less often.
+                txn.cursor(db=db).putmulti([
+                    (_physical(key), _stored(key, value))
+                    for key, value in sorted(changes.data.items()) if value is not None])
             txn.put(_POINT_KEY, _encode_point(batch.applied), db=self._point_db)
 
     def thaw(self, batch: Batch) -> None:

@@ -127,7 +127,7 @@ def decode_entry(data: bytes) -> Entry:
 
 def encode_entries(entries: Iterable[Entry]) -> bytes:
     """Entries, each after its length."""
-    out = []
+    out: list[bytes] = []
     for entry in entries:
         data = encode_entry(entry)
         out += (varint(len(data)), data)
@@ -189,7 +189,8 @@ def decode_conf_state(data: bytes) -> ConfState:
 
 
 def _packed(data: bytes) -> list[int]:
-    out, at = [], 0
+    out: list[Entry] = []
+    at = 0
     try:
         while at < len(data):
             value, at = _long_varint(data, at)
