@@ -189,7 +189,7 @@ def decode_conf_state(data: bytes) -> ConfState:
 
 
 def _packed(data: bytes) -> list[int]:
-    out: list[Entry] = []
+    out: list[int] = []
     at = 0
     try:
         while at < len(data):
