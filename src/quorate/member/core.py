@@ -92,6 +92,7 @@ class MemberCore:
         self.conf_state: ConfState = backend.applied.conf_state
         self._effects = Effects()
         self._stopping = False
+        self._request_timeout_s = config.request_timeout_s
 
     # What clients see.
 
@@ -125,7 +126,7 @@ class MemberCore:
 
     def deadline(self) -> float:
         """When a request that starts now must be answered."""
-        return self.now + self.config.request_timeout_s
+        return self.now + self._request_timeout_s
 
     def reply(self, waiter: Callable[..., None], outcome: object) -> None:
         """Answer with this drain's effects."""

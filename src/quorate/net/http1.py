@@ -196,6 +196,7 @@ class Connections:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._open: set[Http1Protocol] = set()
+        self._ready: list[Http1Protocol] = []
         self.draining = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -207,6 +208,17 @@ class Connections:
         self._open.add(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(1.0, self._check)
+
+    def flush_soon(self, connection: Http1Protocol) -> None:
+        """Flush it at the end of this turn, together with all others."""
+        if not self._ready:
+            self._loop.call_soon(self._flush)
+        self._ready.append(connection)
+
+    def _flush(self) -> None:
+        ready, self._ready = self._ready, []
+        for connection in ready:
+            connection.flush()
 
     def remove(self, connection: Http1Protocol) -> None:
         """A connection is gone."""
@@ -248,6 +260,7 @@ class Http1Protocol(asyncio.Protocol):
         self._flushing = self._reading_paused = False
         self._began: float | None = None
         self._head_bytes = 0
+        self._descriptor = -1
         self.peer = ""
         self._reset()
 
@@ -273,6 +286,7 @@ class Http1Protocol(asyncio.Protocol):
             # go of the descriptor, which is the transport's, when the connection is lost.
             self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._descriptor = self._socket.fileno()
         self._connections.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -423,7 +437,7 @@ class Http1Protocol(asyncio.Protocol):
         """Write what is ready at the end of this turn."""
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._connections.flush_soon(self)
 
     def flush_now(self) -> None:
         """Write straight to the socket what it takes. The loop's transport would keep the bytes
@@ -434,16 +448,23 @@ class Http1Protocol(asyncio.Protocol):
         if len(self._waiting) != 1 or self._waiting[0].done:
             return
         data = b"".join(self._waiting[0].take()[0])
-        if not data:
+        if data:
+            self._send(transport, data)
+
+    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Straight to the socket while it takes everything, else through the transport."""
+        if self._socket is None or transport.get_write_buffer_size():
+            transport.write(data)
             return
         try:
-            sent = os.write(self._socket.fileno(), data)
+            sent = os.write(self._descriptor, data)
         except OSError:  # full, or broken: the transport will find out
             sent = 0
         if sent < len(data):
             transport.write(data[sent:])
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the replies that are complete, and what there is of the first that is not."""
         self._flushing = False
         if self._transport is None:
             return
@@ -459,7 +480,7 @@ class Http1Protocol(asyncio.Protocol):
             if not keep_alive:
                 break
         if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._send(self._transport, out[0] if len(out) == 1 else b"".join(out))
         if not keep_alive:
             self._transport.close()
         elif self._connections.draining:

@@ -63,6 +63,14 @@ class Machine:
             membership_pb2.ClusterMemberAttrSetRequest: self._member_attributes,
         }
 
+        self._checks: dict[type[Proto], Callable[[Any], None]] = {
+            rpc.PutRequest: check_put,
+            rpc.RangeRequest: check_range,
+            rpc.TxnRequest: lambda request: check_txn(request, max_txn_ops),
+            rpc.DeleteRangeRequest: check_delete,
+            rpc.LeaseGrantRequest: _check_grant,
+        }
+
     @property
     def revision(self) -> int:
         """The newest revision."""
@@ -163,17 +171,9 @@ class Machine:
 
     def check(self, request: Proto) -> None:
         """Raises Refused for what is wrong with a request whatever the state."""
-        match request:
-            case rpc.PutRequest():
-                check_put(request)
-            case rpc.RangeRequest():
-                check_range(request)
-            case rpc.TxnRequest():
-                check_txn(request, self._max_txn_ops)
-            case rpc.DeleteRangeRequest():
-                check_delete(request)
-            case rpc.LeaseGrantRequest() if request.TTL > TTL_S_MAX:
-                raise Refused(Problem.LEASE_TTL_TOO_LARGE)
+        check = self._checks.get(type(request))
+        if check is not None:
+            check(request)
 
     def is_read_only(self, request: rpc.TxnRequest) -> bool:
         """Whether the transaction changes nothing."""
@@ -215,3 +215,8 @@ class Machine:
         self._store.load()
         self.leases.load()
         self._scrubber.restart()
+
+
+def _check_grant(request: rpc.LeaseGrantRequest) -> None:
+    if request.TTL > TTL_S_MAX:
+        raise Refused(Problem.LEASE_TTL_TOO_LARGE)

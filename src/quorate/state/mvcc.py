@@ -26,6 +26,7 @@ from quorate.wire._generated import kv_pb2
 FIRST_REVISION = 1
 COMPACT_REVISION = b"scheduledCompactRev"
 _DELETED, _LIVE = b"t", b""
+_KEY, _LATEST, _PAST = Bucket.KEY, Bucket.LATEST, Bucket.PAST  # looked up for every change
 
 PUT: int = kv_pb2.Event.PUT
 DELETE: int = kv_pb2.Event.DELETE
@@ -68,12 +69,12 @@ class Store:
 
     def latest(self, key: bytes) -> Latest | None:
         """What is known of a live key."""
-        value = self.backend.get(Bucket.LATEST, key)
+        value = self.backend.get(_LATEST, key)
         return None if value is None else decode_latest(value)
 
     def record(self, main: int, sub: int) -> kv_pb2.KeyValue | None:
         """The key-value of a put."""
-        value = self.backend.get(Bucket.KEY, revision_key(main, sub))
+        value = self.backend.get(_KEY, revision_key(main, sub))
         return None if value is None else kv_pb2.KeyValue.FromString(value)
 
     def live(self, key: bytes) -> kv_pb2.KeyValue | None:
@@ -171,10 +172,9 @@ class Write:
             key=key, create_revision=create, mod_revision=main, version=version, value=value,
             lease=lease)
         backend = store.backend
-        backend.put(Bucket.KEY, revision_key(main, sub), kv.SerializeToString())
-        backend.put(
-            Bucket.LATEST, key, encode_latest(Latest(main, sub, create, version, lease)))
-        backend.put(Bucket.PAST, past_key(key, main, sub), _LIVE)
+        backend.put(_KEY, revision_key(main, sub), kv.SerializeToString())
+        backend.put(_LATEST, key, encode_latest((main, sub, create, version, lease)))
+        backend.put(_PAST, past_key(key, main, sub), _LIVE)
         self.events.append(Event(PUT, kv, main))
 
     def delete(self, key: bytes) -> None:

@@ -77,7 +77,8 @@ def _one_key(store: Store, request: rpc.RangeRequest) -> rpc.RangeResponse:
         return rpc.RangeResponse(count=1)
     if request.keys_only:
         kv.ClearField("value")
-    return rpc.RangeResponse(kvs=_filtered(request, [kv]), count=1)
+    kvs = _filtered(request, [kv]) if _needs_all(request) else (kv,)
+    return rpc.RangeResponse(kvs=kvs, count=1)
 
 
 def _find(store: Store, request: rpc.RangeRequest, newest: int) -> list[tuple[int, int]]:

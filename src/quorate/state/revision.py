@@ -39,14 +39,14 @@ def parse_revision_key(key: bytes) -> tuple[int, int, bool]:
     return main, sub, len(key) > KEY_SIZE
 
 
-def encode_latest(latest: Latest) -> bytes:
-    """The value in Bucket.LATEST."""
+def encode_latest(latest: tuple[int, int, int, int, int]) -> bytes:
+    """The value in Bucket.LATEST, from the fields of a `Latest`."""
     return _LATEST.pack(*latest)
 
 
 def decode_latest(value: bytes) -> Latest:
     """See `encode_latest`."""
-    return Latest(*_LATEST.unpack(value))
+    return Latest._make(_LATEST.unpack(value))
 
 
 def past_prefix(key: bytes) -> bytes:
