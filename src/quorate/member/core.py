@@ -332,7 +332,8 @@ class MemberCore:
             elif entry.data:
                 self._apply_command(entry)
             self.applied_term = entry.term
-            self.backend.advance(AppliedPoint(entry.index, entry.term, self.conf_state))
+        last = entries[-1]
+        self.backend.advance(AppliedPoint(last.index, last.term, self.conf_state))
 
     def _apply_command(self, entry: Entry) -> None:
         proposal = self.proposals.applied(entry.data)

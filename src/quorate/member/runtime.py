@@ -133,7 +133,8 @@ class Runtime:
             self._appender.append(effects.appends)
         for waiter, outcome in effects.replies:
             waiter(outcome)
-        return True
+        # What waiters asked for wakes the driver by itself; only reports go on in this turn.
+        return any([work.responses for work in effects.appends])
 
     def _tick(self) -> None:
         self._again(0, self._heartbeat_s, self._tick)

@@ -119,20 +119,22 @@ class Exchange:
         headers: bytes = b"",
     ) -> None:
         """The whole reply. `headers` are complete lines."""
-        self._put(_head(status, content_type, headers, len(body), self._keep_alive), body)
-        self._finish()
+        head = _head(status, content_type, headers, len(body), self._keep_alive)
+        self._out.append(head + body if self.sends_body else head)
+        self._done = True
+        self._connection.flush_soon()
 
     def start(
         self, status: int, content_type: str = "application/json", headers: bytes = b""
     ) -> None:
         """A reply in chunks; the head leaves at once."""
         self._chunked = True
-        self._put(_head(status, content_type, headers, None, self._keep_alive), b"")
+        self._put(_head(status, content_type, headers, None, self._keep_alive))
 
     def write(self, data: bytes) -> None:
         """One chunk."""
         if data and not self._done:
-            self._put(b"%x\r\n%b\r\n" % (len(data), data), b"")
+            self._put(b"%x\r\n%b\r\n" % (len(data), data))
 
     def flush(self) -> None:
         """Let what was written leave now, not at the end of the turn."""
@@ -141,8 +143,8 @@ class Exchange:
     def end(self) -> None:
         """No more chunks."""
         if not self._done:
-            self._put(b"0\r\n\r\n", b"")
-            self._finish()
+            self._done = True
+            self._put(b"0\r\n\r\n")
 
     def abort(self) -> None:
         """Close the connection without (the rest of) a reply."""
@@ -153,14 +155,9 @@ class Exchange:
         """Bytes that the client has not taken yet."""
         return sum(map(len, self._out)) + self._connection.buffered()
 
-    def _put(self, head: bytes, body: bytes) -> None:
-        self._out.append(head)
-        if body and self.sends_body:
-            self._out.append(body)
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
         self._connection.flush_soon()
-
-    def _finish(self) -> None:
-        self._done = True
 
     def take(self) -> tuple[list[bytes], bool, bool]:
         """(bytes, whether complete, whether the connection goes on): for the connection."""

@@ -184,7 +184,7 @@ class Node:
             raft.messages or raft.messages_after_append or raft.read_states
             or log.has_next_unstable or log.has_next_committed(not self._async)
             or log.next_snapshot is not None
-            or raft.hard_state() != self._hard_state
+            or (raft.term, raft.vote, log.committed) != self._hard_state
             or (raft.lead, raft.role) != self._soft_state)
 
     def ready(self) -> Ready:

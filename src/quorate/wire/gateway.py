@@ -274,18 +274,17 @@ def _base64(value: bytes) -> str:
     return b2a_base64(value, newline=False).decode()
 
 
+_HEADER_FIELDS = (b"cluster_id", b"member_id", b"revision", b"raft_term")
+_FULL_HEADER = b'"header":{%b}' % b",".join(b'"%b":"%%d"' % name for name in _HEADER_FIELDS)
+
+
 def header_json(header: rpc.ResponseHeader) -> bytes:
     """`"header":{…}`; zero fields left out."""
-    out = []
-    if header.cluster_id:
-        out.append(b'"cluster_id":"%d"' % header.cluster_id)
-    if header.member_id:
-        out.append(b'"member_id":"%d"' % header.member_id)
-    if header.revision:
-        out.append(b'"revision":"%d"' % header.revision)
-    if header.raft_term:
-        out.append(b'"raft_term":"%d"' % header.raft_term)
-    return b'"header":{%b}' % b",".join(out)
+    values = (header.cluster_id, header.member_id, header.revision, header.raft_term)
+    if all(values):
+        return _FULL_HEADER % values
+    return b'"header":{%b}' % b",".join(
+        [b'"%b":"%d"' % field for field in zip(_HEADER_FIELDS, values, strict=True) if field[1]])
 
 
 def _kv_json(kv: kv_pb2.KeyValue) -> bytes:

@@ -30,6 +30,8 @@ def varint(value: int) -> bytes:
     """An unsigned varint."""
     if value < 0x80:
         return _SMALL[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -102,6 +104,8 @@ def _data(value: int | bytes) -> bytes:
 def encode_entry(entry: Entry) -> bytes:
     """raftpb.Entry."""
     term, index, data, kind = entry
+    if data and not kind:
+        return b"\x10%b\x18%b\x22%b%b" % (varint(term), varint(index), varint(len(data)), data)
     out = b"\x08" + varint(kind) if kind else b""
     out += b"\x10" + varint(term) + b"\x18" + varint(index)
     return out + b"\x22" + varint(len(data)) + data if data else out
