@@ -105,6 +105,7 @@ class RunningMember:
         self._loop = asyncio.get_running_loop()
         self._version = version
         self._stopping: asyncio.Future[int] = self._loop.create_future()
+        self._connections = Connections(self._loop)
         recovered = recover(prepared.directory)
         if recovered.contents.repaired:
             log.warning("%s", recovered.contents.repaired)
@@ -113,7 +114,6 @@ class RunningMember:
             self.runtime.core, self.runtime.wake, version=version,
             request_bytes_max=config.max_request_bytes)
         self._api = make_api(self.service)
-        self._connections = Connections(self._loop)
         self._listeners: list[asyncio.Server] = []
         self._published = False
 
@@ -131,7 +131,8 @@ class RunningMember:
             lambda tick: rng.randrange(tick, 2 * tick), self._loop.time(),
             durable=lambda: backend.durable, max_txn_ops=config.max_txn_ops)
         return Runtime(core, recovered.wal, backend, recovered.images,
-                       heartbeat_s=core_config.tick_s, failed=self._failed)
+                       heartbeat_s=core_config.tick_s, failed=self._failed,
+                       flush=self._connections.flush)
 
     async def start(self) -> None:
         """Open the sockets and begin; raises OSError."""

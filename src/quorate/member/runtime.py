@@ -56,13 +56,16 @@ class Runtime:
     def __init__(
         self, core: MemberCore, wal: Wal, backend: LmdbBackend, images: SnapshotFiles,
         *, heartbeat_s: float, failed: Callable[[BaseException], None],
+        flush: Callable[[], None],
     ) -> None:
+        """`flush` lets the replies of a turn leave."""
         self.core = core
         self.backend = backend
         self.transport: PeerTransport | None = None
         self._images = images
         self._heartbeat_s = heartbeat_s
         self._failed = failed
+        self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
         self._appender = Appender(
@@ -88,7 +91,13 @@ class Runtime:
         """Run a turn when what the loop has read so far is in the core."""
         if not self._scheduled and not self._stopped:
             self._scheduled = True
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """Let the loop poll once more: requests that arrive microseconds later share the sync.
+        It adds a fifth to the writes a second of 16 connections, and nothing that can be measured
+        to the latency of one (docs/performance.md)."""
+        self._loop.call_soon(self._pump)
 
     async def stop(self) -> None:
         """Stop turning and leave the disk in order."""
@@ -133,8 +142,9 @@ class Runtime:
             self._appender.append(effects.appends)
         for waiter, outcome in effects.replies:
             waiter(outcome)
+        self._flush()
         # What waiters asked for wakes the driver by itself; only reports go on in this turn.
-        return any([work.responses for work in effects.appends])
+        return any(work.responses for work in effects.appends)
 
     def _tick(self) -> None:
         self._again(0, self._heartbeat_s, self._tick)

@@ -209,10 +209,11 @@ class Connections:
     def flush_soon(self, connection: Http1Protocol) -> None:
         """Flush it at the end of this turn, together with all others."""
         if not self._ready:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._ready.append(connection)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Flush what waits for the end of the turn."""
         ready, self._ready = self._ready, []
         for connection in ready:
             connection.flush()
