@@ -9,6 +9,10 @@ Not here: running anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from quorate.raft.log import NO_LIMIT
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node
 from quorate.raft.types import Entry, HardState, Role
@@ -21,6 +25,7 @@ class Inspector:
         self._states: dict[int, HardState] = {}
         self._committed: dict[int, Entry] = {}
         self._leaders: dict[int, int] = {}
+        self._changed: list[str] = []
 
     def violations(self, node: Node, storage: MemoryStorage) -> list[str]:
         """Everything that is wrong with this node."""
@@ -64,7 +69,22 @@ class Inspector:
                 return [f"committed entry {index} differs from another node's"]
         return []
 
-    def expect_same_log(self, node: Node) -> None:
-        """Storage work is about to be reported: remember nothing, the comparison is by
-        `_agreement` and the stable offset; the log that Raft sees is read, never written."""
-        node.raft.log.last_term()
+    @contextmanager
+    def same_log(self, node: Node) -> Iterator[None]:
+        """What happens inside may make entries stable, never change what the node sees."""
+        before = _visible(node)
+        yield
+        after = _visible(node)
+        if after != before:
+            self._changed.append(f"node {node.id}: storage work changed the log that the node "
+                                 f"sees from {before} to {after}")
+
+    def take_changed(self) -> list[str]:
+        """Violations of `same_log` since the last call."""
+        changed, self._changed = self._changed, []
+        return changed
+
+
+def _visible(node: Node) -> tuple[Entry, ...]:
+    log = node.raft.log
+    return log.slice(log.first_index(), log.last_index() + 1, NO_LIMIT)

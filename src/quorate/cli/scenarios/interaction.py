@@ -84,8 +84,9 @@ class InteractionScenario:
 
     def violations(self) -> list[str]:
         """Broken invariants of any node, now."""
-        return [f"node {m.node.id}: {text}" for m in self._members
-                for text in self._inspector.violations(m.node, m.storage)]
+        return self._inspector.take_changed() + [
+            f"node {m.node.id}: {text}" for m in self._members
+            for text in self._inspector.violations(m.node, m.storage)]
 
     @property
     def _quiet(self) -> bool:
@@ -340,8 +341,8 @@ class InteractionScenario:
         work = m.append_work.pop(0)
         self._print("Processing:\n" + describe.message(replace(work, responses=())))
         hard_state = HardState(work.term, work.vote, work.commit) if work.term else None
-        self._inspector.expect_same_log(m.node)
-        self._store(m, hard_state, work.entries, work.snapshot)
+        with self._inspector.same_log(m.node):
+            self._store(m, hard_state, work.entries, work.snapshot)
         return self._respond(work)
 
     def _process_apply(self, m: Member) -> None:
