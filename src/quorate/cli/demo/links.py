@@ -58,12 +58,19 @@ class Links:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        for name, (public, inner) in self._ports.items():
-            self._loop.run_until_complete(asyncio.start_server(
+        with contextlib.closing(self._loop):
+            servers = [self._loop.run_until_complete(asyncio.start_server(
                 lambda r, w, name=name, inner=inner: self._serve(  # type: ignore[misc]
                     name, inner, r, w), "127.0.0.1", public))
-        self._ready.set()
-        self._loop.run_forever()
+                for name, (public, inner) in self._ports.items()]
+            self._ready.set()
+            self._loop.run_forever()
+            for server in servers:
+                server.close()
+            for _source, _target, writer in self._open:
+                writer.transport.abort()
+            carried = asyncio.all_tasks(self._loop)
+            self._loop.run_until_complete(asyncio.gather(*carried, return_exceptions=True))
 
     async def _serve(
         self, name: str, inner: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
