@@ -18,12 +18,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bootstrap": ("wire", "raft.types", "state.members", "member.config"),
     "member": ("raft", "wire", "state", "net", "disk", "peers", "bootstrap"),
     "api": ("member.service", "state.errors", "wire", "net"),
-    "sim": ("raft", "wire", "state", "disk", "member"),
-    "cli": ("raft", "wire", "state", "net", "disk", "peers", "bootstrap", "member", "api", "sim"),
+    "check": ("wire",),
+    "sim": ("raft", "wire", "state", "disk", "member", "check"),
+    "cli": (
+        "raft", "wire", "state", "check", "net", "disk", "peers", "bootstrap", "member", "api",
+        "sim"),
 }
 """docs/decisions/001-ports.md; every package may import itself."""
 
-PURE = ("raft", "wire", "state", "member/core.py", "member/proposals.py", "member/reads.py",
+PURE = ("raft", "wire", "state", "check", "member/core.py", "member/proposals.py", "member/reads.py",
         "member/leases.py", "member/leasecalls.py", "member/leasekeeper.py",
         "member/leadership.py", "member/logkeeper.py", "member/watchhub.py",
         "member/requests.py", "member/effects.py", "member/serving.py")

@@ -1,20 +1,25 @@
 """`scripts/conformance`: runs other projects' test data against this one.
 
 `raft DIR...` runs Raft scenario files of all three kinds (told apart by their commands) and
-compares everything but log lines. The last line is `N passed, M failed`, counting directives.
+compares everything but log lines. `histories DIR...` judges recorded histories and compares with
+`verdicts.json` beside them (file name: whether it is linearizable). The last line is `N passed,
+M failed`, counting directives or histories.
 
-Not here: the scenarios (cli/scenarios/).
+Not here: the scenarios (cli/scenarios/), the judge (check/).
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from quorate.check.linearizability import judge
+from quorate.check.recorded import NotAHistory, parse as parse_history
 from quorate.cli.scenarios.datadriven import Directive, parse, without_logs
 from quorate.cli.scenarios.interaction import InteractionScenario
 from quorate.cli.scenarios.maths import ConfChangeScenario, QuorumScenario
@@ -79,13 +84,50 @@ def run_raft(directories: list[Path]) -> int:
     return 1 if failed else 0
 
 
+def run_histories(directories: list[Path]) -> int:
+    """Judge all files that have a verdict and print the score; the exit code."""
+    passed = failed = 0
+    for directory in directories:
+        table = directory / "verdicts.json"
+        if not table.is_file():
+            print(f"{directory} has no verdicts.json: name a directory of judged histories",
+                  file=sys.stderr)
+            return 2
+        for name, linearizable in json.loads(table.read_text()).items():
+            problem = history_problem(directory / name, linearizable)
+            passed += problem is None
+            if problem is not None:
+                failed += 1
+                print(f"{directory / name}: {problem}")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def history_problem(path: Path, linearizable: bool) -> str | None:
+    """What is wrong with the judge's verdict on one file, if anything."""
+    try:
+        operations, model = parse_history(path.read_text())
+    except (OSError, NotAHistory) as error:
+        return str(error)
+    stuck = judge(operations, model)  # type: ignore[misc]  # each file has one model
+    if (stuck is None) == linearizable:
+        return None
+    return ("judged linearizable, the verdict says that it is not" if stuck is None else
+            f"judged not linearizable, the verdict says that it is: after {len(stuck.order)} "
+            f"operations and state {stuck.state!r}, none of {stuck.blocked} fits")
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="conformance", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     raft = commands.add_parser("raft", help="Raft scenario files")
     raft.add_argument("directories", nargs="+", type=Path)
+    histories = commands.add_parser("histories", help="recorded histories with verdicts")
+    histories.add_argument("directories", nargs="+", type=Path)
     options = parser.parse_args(argv)
+    if options.command == "histories":
+        return run_histories(options.directories)
     return run_raft(options.directories)
 
 
