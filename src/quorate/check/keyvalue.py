@@ -1,0 +1,163 @@
+"""etcd's key-value semantics as a model for judges: state before, request in; response, events out.
+
+Written apart from `state/` on purpose: a judge that shared the product's code would share its
+mistakes. Plain dictionaries, no history, no durability, no options that recorded workloads do
+not use (`Unjudged` names them). Source: etcd-surface.md §3 and etcd's apply and mvcc packages.
+
+Invariants: `execute` never changes the state; `advance` is the only thing that does.
+Not here: which revision a call has, and whether that was possible (revisions.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
+
+Request = rpc.PutRequest | rpc.DeleteRangeRequest | rpc.RangeRequest | rpc.TxnRequest
+Response = (rpc.PutResponse | rpc.DeleteRangeResponse | rpc.RangeResponse | rpc.TxnResponse)
+
+
+class Change(NamedTuple):
+    """One event of a revision: the new value of a key, or None where it was deleted."""
+
+    key: bytes
+    kv: kv_pb2.KeyValue | None
+
+
+class Unjudged(ValueError):
+    """The request uses an option that the model does not know; the text names it."""
+
+
+@dataclass(slots=True)
+class State:
+    """All keys at one revision. A new cluster is at revision 1."""
+
+    revision: int = 1
+    kvs: dict[bytes, kv_pb2.KeyValue] = field(default_factory=dict)
+
+    def advance(self, changes: list[Change]) -> None:
+        """Apply the events of the next revision."""
+        self.revision += 1
+        for key, kv in changes:
+            if kv is None:
+                self.kvs.pop(key, None)
+            else:
+                self.kvs[key] = kv
+
+
+def execute(state: State, request: Request) -> tuple[Response, list[Change]]:
+    """What the request would answer (without header) and change as the next revision."""
+    draft = _Draft(state)
+    return draft.run(request), draft.changes
+
+
+def within(key: bytes, start: bytes, end: bytes) -> bool:
+    """Whether a key is in the range of a request."""
+    if not end:
+        return key == start
+    return key >= start and (end == b"\0" or key < end)
+
+
+class _Draft:
+    """The effects of one request so far; later parts of a transaction see earlier ones."""
+
+    def __init__(self, state: State) -> None:
+        self._kvs = dict(state.kvs)
+        self._revision = state.revision + 1
+        self.changes: list[Change] = []
+
+    def run(self, request: Request) -> Response:
+        if isinstance(request, rpc.PutRequest):
+            return self._put(request)
+        if isinstance(request, rpc.DeleteRangeRequest):
+            return self._delete(request)
+        if isinstance(request, rpc.RangeRequest):
+            return self._range(request)
+        return self._txn(request)
+
+    def _put(self, request: rpc.PutRequest) -> rpc.PutResponse:
+        if request.ignore_value or request.ignore_lease:
+            raise Unjudged("put with ignore_value or ignore_lease")
+        before = self._kvs.get(request.key)
+        kv = kv_pb2.KeyValue(
+            key=request.key, value=request.value, lease=request.lease,
+            mod_revision=self._revision,
+            create_revision=before.create_revision if before else self._revision,
+            version=before.version + 1 if before else 1)
+        self._kvs[request.key] = kv
+        self.changes.append(Change(request.key, kv))
+        return rpc.PutResponse(prev_kv=before if request.prev_kv else None)
+
+    def _delete(self, request: rpc.DeleteRangeRequest) -> rpc.DeleteRangeResponse:
+        keys = self._select(request.key, request.range_end)
+        gone = [self._kvs.pop(key) for key in keys]
+        self.changes += [Change(key, None) for key in keys]
+        return rpc.DeleteRangeResponse(
+            deleted=len(gone), prev_kvs=gone if request.prev_kv else [])
+
+    def _range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
+        if (request.sort_order or request.min_mod_revision or request.max_mod_revision
+                or request.min_create_revision or request.max_create_revision):
+            raise Unjudged("range with an order or with revision bounds")
+        keys = self._select(request.key, request.range_end)
+        shown = keys[:request.limit] if request.limit else keys
+        kvs = [] if request.count_only else [self._kvs[key] for key in shown]
+        if request.keys_only:
+            kvs = [_without_value(kv) for kv in kvs]
+        return rpc.RangeResponse(
+            kvs=kvs, count=len(keys), more=not request.count_only and len(shown) < len(keys))
+
+    def _txn(self, request: rpc.TxnRequest) -> rpc.TxnResponse:
+        succeeded = all(self._holds(compare) for compare in request.compare)
+        response = rpc.TxnResponse(succeeded=succeeded)
+        for op in request.success if succeeded else request.failure:
+            kind = op.WhichOneof("request")
+            if kind is None:
+                continue
+            part = self.run(getattr(op, kind))
+            name = kind.replace("request_", "response_")
+            getattr(response.responses.add(), name).CopyFrom(part)
+        return response
+
+    def _holds(self, compare: rpc.Compare) -> bool:
+        keys = self._select(compare.key, compare.range_end)
+        if not keys:
+            if compare.range_end:
+                return True
+            if compare.target == rpc.Compare.VALUE:
+                return False  # no value, not even an empty one, to compare with
+            return _compare(compare, kv_pb2.KeyValue())
+        return all(_compare(compare, self._kvs[key]) for key in keys)
+
+    def _select(self, start: bytes, end: bytes) -> list[bytes]:
+        if not end:
+            return [start] if start in self._kvs else []
+        return sorted(key for key in self._kvs if within(key, start, end))
+
+
+def _without_value(kv: kv_pb2.KeyValue) -> kv_pb2.KeyValue:
+    copy = kv_pb2.KeyValue()
+    copy.CopyFrom(kv)
+    copy.ClearField("value")
+    return copy
+
+
+def _compare(compare: rpc.Compare, kv: kv_pb2.KeyValue) -> bool:
+    got: bytes | int
+    want: bytes | int
+    match compare.target:
+        case rpc.Compare.VERSION:
+            got, want = kv.version, compare.version
+        case rpc.Compare.CREATE:
+            got, want = kv.create_revision, compare.create_revision
+        case rpc.Compare.MOD:
+            got, want = kv.mod_revision, compare.mod_revision
+        case rpc.Compare.LEASE:
+            got, want = kv.lease, compare.lease
+        case _:
+            got, want = kv.value, compare.value
+    order = (got > want) - (got < want)  # type: ignore[operator]  # both of one kind
+    return bool({rpc.Compare.EQUAL: order == 0, rpc.Compare.NOT_EQUAL: order != 0,
+                 rpc.Compare.GREATER: order > 0, rpc.Compare.LESS: order < 0}[compare.result])

@@ -1,0 +1,195 @@
+"""The revision-order judge: is a recorded v3 history strictly serializable in revision order?
+
+etcd tells every client at which revision it was served, so the order need not be searched: it is
+given, and only has to be confirmed. One pass over the revisions, with the state rebuilt from the
+event log that a watch delivered:
+
+- Revisions have no gap, and each is the effect of exactly one cause: a write that was acknowledged
+  at it, else a write of unknown outcome (each at most once), else the end of a lease, which takes
+  all keys of that lease at once.
+- Every answer, to the last field, is what the model answers at that revision.
+- Real time: a call never has a smaller revision than one that ended before it began; a write
+  has a larger one.
+
+Near linear in the number of calls. Exact where causes are unambiguous, which workloads that write
+unique values ensure.
+
+Not here: the semantics of requests (keyvalue.py), watches other than the one that gave the event
+log, leases' times.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from quorate.check.keyvalue import Change, Request, Response, State, Unjudged, execute
+from quorate.check.linearizability import NEVER
+from quorate.wire._generated import rpc_pb2 as rpc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One request of one client. `response` is None and `returned` NEVER when nobody knows what
+    became of it. Calls that were refused for sure are not part of a history."""
+
+    client: Hashable
+    invoked: float
+    returned: float
+    request: Request
+    response: Response | None
+
+    @property
+    def revision(self) -> int:
+        """At which revision it was served; 0 if unknown."""
+        return self.response.header.revision if self.response is not None else 0
+
+
+EventLog = Sequence[tuple[int, list[Change]]]
+"""Revisions in the order in which a watch from revision 2 delivered them."""
+
+
+def judge_revisions(calls: Iterable[Call], log: EventLog) -> list[str]:
+    """What is wrong, in sentences; empty if nothing is. Raises Unjudged for requests that the
+    model does not know."""
+    return _Judge(list(calls), log).run()
+
+
+class _Judge:
+    def __init__(self, calls: list[Call], log: EventLog) -> None:
+        self._log = log
+        self._floor = _floors(calls)
+        self._unknown = [c for c in sorted(calls, key=lambda c: c.invoked) if c.response is None]
+        self._at: dict[int, list[Call]] = defaultdict(list)
+        for call in calls:
+            if call.response is not None:
+                self._at[call.revision].append(call)
+        self._wrong: list[str] = []
+
+    def run(self) -> list[str]:
+        state = State()
+        self._reads(state, None)
+        for revision, changes in self._log:
+            if revision != state.revision + 1:
+                self._wrong.append(f"revision {revision} follows {state.revision} in the events")
+                return self._wrong
+            writer = self._writer(state, revision, changes)
+            state.advance(changes)
+            self._reads(state, writer)
+        late = [revision for revision in self._at if revision > state.revision]
+        self._wrong += [f"{_name(call)} was served at a revision that no event has"
+                        for revision in sorted(late) for call in self._at[revision]]
+        return self._wrong
+
+    def _writer(self, state: State, revision: int, changes: list[Change]) -> Call | None:
+        """The acknowledged write at this revision; says so if nothing explains the events."""
+        fitting = [call for call in self._at[revision]
+                   if not _serializable(call.request) and _fits(state, call, changes)]
+        if len(fitting) > 1:
+            self._wrong.append(f"revision {revision} was acknowledged to {len(fitting)} writes: "
+                               f"{', '.join(_name(call) for call in fitting)}")
+        if fitting:
+            for call in fitting:
+                if self._floor[call] >= revision:
+                    self._too_old(call, "not larger than")
+            return fitting[0]
+        for call in self._unknown:
+            if self._floor[call] < revision and _same(execute(state, call.request)[1], changes):
+                self._unknown.remove(call)
+                return None
+        if not _is_end_of_lease(state, changes):
+            self._wrong.append(f"nothing explains revision {revision}: {_describe(changes)}")
+        return None
+
+    def _reads(self, state: State, writer: Call | None) -> None:
+        """Everything else at this revision changed nothing and must show this very state."""
+        for call in self._at[state.revision]:
+            if call is writer or call.response is None:
+                continue
+            answer, changes = execute(state, call.request)
+            if changes:
+                self._wrong.append(f"{_name(call)} was acknowledged, but is not what "
+                                   f"happened at its revision")
+            elif not _equal(answer, call.response):
+                self._wrong.append(f"{_name(call)} was answered {_text(call.response)}; at its "
+                                   f"revision the answer is {_text(answer)}")
+            if not _serializable(call.request) and self._floor[call] > state.revision:
+                self._too_old(call, "smaller than")
+
+    def _too_old(self, call: Call, relation: str) -> None:
+        self._wrong.append(f"{_name(call)} has a revision {relation} {self._floor[call]}, which "
+                           f"had been answered before it began")
+
+
+def _floors(calls: list[Call]) -> dict[Call, int]:
+    """For each call the largest revision that had been answered before it began."""
+    moments = sorted(
+        [(call.invoked, 0, n) for n, call in enumerate(calls)]
+        + [(call.returned, 1, n) for n, call in enumerate(calls) if call.returned != NEVER])
+    floors: dict[Call, int] = {}
+    floor = 0
+    for _, ended, n in moments:
+        if ended:
+            floor = max(floor, calls[n].revision)
+        else:
+            floors[calls[n]] = floor
+    return floors
+
+
+def _serializable(request: Request) -> bool:
+    return isinstance(request, rpc.RangeRequest) and request.serializable
+
+
+def _fits(state: State, call: Call, changes: list[Change]) -> bool:
+    answer, effects = execute(state, call.request)
+    return bool(effects) and _same(effects, changes) and call.response is not None and _equal(
+        answer, call.response)
+
+
+def _same(one: list[Change], other: list[Change]) -> bool:
+    return sorted(one, key=lambda c: c.key) == sorted(other, key=lambda c: c.key)
+
+
+def _equal(one: Response, other: Response) -> bool:
+    """Equal but for headers."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(response: Response) -> Response:
+    copy = type(response)()
+    copy.CopyFrom(response)  # type: ignore[arg-type]  # of the same type
+    copy.ClearField("header")
+    if isinstance(copy, rpc.TxnResponse):
+        for part in copy.responses:
+            kind = part.WhichOneof("response")
+            if kind is not None:
+                getattr(part, kind).CopyFrom(_bare(getattr(part, kind)))
+    return copy
+
+
+def _is_end_of_lease(state: State, changes: list[Change]) -> bool:
+    """Whether these are all keys of one lease, deleted together."""
+    leases = {state.kvs[key].lease if key in state.kvs else 0 for key, _ in changes}
+    if len(leases) != 1 or 0 in leases or any(kv is not None for _, kv in changes):
+        return False
+    lease = leases.pop()
+    return {key for key, _ in changes} == {k for k, kv in state.kvs.items() if kv.lease == lease}
+
+
+def _name(call: Call) -> str:
+    served = f" at revision {call.revision}" if call.response is not None else ""
+    return (f"{type(call.request).__name__} {_text(call.request)} of {call.client}, "
+            f"{call.invoked:.3f}–{call.returned:.3f} s{served}")
+
+
+def _describe(changes: list[Change]) -> str:
+    return ", ".join(f"{key!r} = {kv.value!r}" if kv is not None else f"{key!r} deleted"
+                     for key, kv in changes)
+
+
+def _text(message: Request | Response) -> str:
+    return "{" + " ".join(str(message).split()) + "}"
+
+
+__all__ = ["Call", "Change", "EventLog", "Unjudged", "judge_revisions"]
