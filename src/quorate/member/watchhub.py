@@ -8,7 +8,7 @@ Rules: etcd-surface.md §4.4. Invariants:
   and is served from history when there is room, so a stopped reader costs bounded memory.
 - A watcher that falls below the compacted revision is cancelled with that revision.
 
-Not here: the history itself (state/watchlog.py), encodings and sockets (api/).
+Not here: the history itself (state/mvcc.py), encodings and sockets (api/).
 """
 
 from __future__ import annotations

@@ -1,38 +1,39 @@
-"""Simulated clients: writers that remember what they were promised.
+"""Simulated clients: sequential, over the member's own service façade, recording every call.
 
-A writer puts unique values, one at a time, to a random member that is up. What was acknowledged
-must be found at the end with the acknowledged revision; what was refused or never answered may
-be there or not. Leases are granted, renewed and left to expire.
+Each draws puts (some with a lease), ranges, transactions and deletes with values that nobody else
+writes, and keeps leases alive or leaves them to end. What was refused for sure leaves no record;
+what was refused with a doubt, or never answered, is recorded as unknown.
 
-Not here: the judgement (world.py).
+Not here: the judgement (check/, world.py), watches (watcher.py).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from quorate.member.leasecalls import LeaseAnswer
+from quorate.check.keyvalue import Request, Response
+from quorate.check.linearizability import NEVER
+from quorate.check.revisions import Call
+from quorate.member.service import Done
 from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember
-from quorate.state.errors import Refused
+from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
 PAUSE_S_MAX = 0.05
 ANSWER_S_MAX = 10.0
 """A client that hears nothing for this long goes on; its member may have crashed."""
 
+KEYS = 8
+"""Keys of one client; others read and compare them, too."""
 
-@dataclass(slots=True)
-class Acknowledged:
-    """A write that the client was told of."""
+LEASES = 2
+"""Leases that a client keeps at a time."""
 
-    key: bytes
-    value: bytes
-    revision: int
-    started: float
-    ended: float
+DOUBTFUL = (Problem.TIMED_OUT, Problem.TIMED_OUT_LEADER_LOST, Problem.STOPPED)
+"""Refusals after which the request may still take place."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,6 @@ class Lease:
 
     id: int
     ttl_s: int
-    key: bytes
     renewed: float
     abandoned: float | None = None
 
@@ -54,14 +54,13 @@ class Client:
     clock: Clock
     rng: random.Random
     pick: Callable[[], SimMember | None]
-    acknowledged: list[Acknowledged] = field(default_factory=list)
+    clients: int
+    calls: list[Call] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
-    reads: int = 0
-    stale_reads: list[str] = field(default_factory=list)
     lost_leases: list[str] = field(default_factory=list)
+    stopped: bool = False
     _count: int = 0
     _turn: int = 0
-    stopped: bool = False
 
     def start(self) -> None:
         """Begin to work."""
@@ -73,7 +72,7 @@ class Client:
         self.clock.after(self.rng.uniform(0.001, PAUSE_S_MAX), self._act)
         self.clock.after(ANSWER_S_MAX, lambda: self._next() if turn == self._turn else None)
 
-    def _once(self, handle: Callable[[object], None]) -> Callable[[object], None]:
+    def _once(self, handle: Callable[[object], None]) -> Done:
         """A waiter that counts only while this is the client's current request."""
         turn = self._turn
 
@@ -92,48 +91,92 @@ class Client:
             self._next()
             return
         member.core.now = max(member.core.now, self.clock.now)
-        choice = self.rng.random()
-        if choice < 0.6:
-            self._put(member)
-        elif choice < 0.8:
-            self._read(member)
+        if self.rng.random() < 0.8:
+            self._call(member, self._draw())
         else:
             self._lease(member)
         member.turn()
 
-    def _put(self, member: SimMember) -> None:
+    # Requests.
+
+    def _draw(self) -> Request:
+        choice = self.rng.random()
+        if choice < 0.5:
+            return self._put(self._own_key())
+        if choice < 0.75:
+            return self._range()
+        if choice < 0.9:
+            return self._txn()
+        return rpc.DeleteRangeRequest(key=self._own_key(), prev_kv=choice < 0.95)
+
+    def _own_key(self) -> bytes:
+        return f"{self.name}/{self.rng.randrange(KEYS)}".encode()
+
+    def _any_key(self) -> bytes:
+        return f"c{self.rng.randrange(self.clients)}/{self.rng.randrange(KEYS)}".encode()
+
+    def _value(self) -> bytes:
         self._count += 1
-        key = f"{self.name}/{self.rng.randrange(8)}".encode()
-        value = f"{self.name}-{self._count}".encode()
-        started = self.clock.now
+        return f"{self.name}-{self._count}".encode()
+
+    def _put(self, key: bytes) -> rpc.PutRequest:
+        alive = [lease.id for lease in self.leases if lease.abandoned is None]
+        lease = self.rng.choice(alive) if alive and self.rng.random() < 0.2 else 0
+        return rpc.PutRequest(key=key, value=self._value(), lease=lease,
+                              prev_kv=self.rng.random() < 0.2)
+
+    def _range(self) -> rpc.RangeRequest:
+        request = rpc.RangeRequest(key=self._any_key(), serializable=self.rng.random() < 0.2)
+        if self.rng.random() < 0.3:
+            request.key = b"c"
+            request.range_end = b"d"
+            request.limit = self.rng.choice((0, 3))
+        return request
+
+    def _txn(self) -> rpc.TxnRequest:
+        """Compare with what was last seen of the key, as a lock or an optimistic update does."""
+        key = self._any_key()
+        seen = next((kv for call in reversed(self.calls[-20:])
+                     if isinstance(call.response, rpc.RangeResponse)
+                     for kv in call.response.kvs if kv.key == key), None)
+        compare = rpc.Compare(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL,
+                              mod_revision=seen.mod_revision if seen else 0)
+        both = [rpc.RequestOp(request_put=self._put(key)),
+                rpc.RequestOp(request_range=rpc.RangeRequest(key=b"c", range_end=b"d"))]
+        self.rng.shuffle(both)
+        other = rpc.RequestOp(request_range=rpc.RangeRequest(key=key))
+        if self.rng.random() < 0.2:
+            other = rpc.RequestOp(request_txn=rpc.TxnRequest(success=[
+                rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self._own_key()))]))
+        return rpc.TxnRequest(compare=[compare], success=both, failure=[other])
+
+    def _call(self, member: SimMember, request: Request) -> None:
+        position = len(self.calls)
+        self.calls.append(Call(self.name, self.clock.now, NEVER, request, None))
 
         def done(outcome: object) -> None:
-            if isinstance(outcome, rpc.PutResponse):
-                self.acknowledged.append(Acknowledged(
-                    key, value, outcome.header.revision, started, self.clock.now))
+            if isinstance(outcome, Response):
+                self.calls[position] = replace(
+                    self.calls[position], returned=self.clock.now, response=outcome)
+            elif isinstance(outcome, Refused) and outcome.problem not in DOUBTFUL:
+                self.calls.pop()
 
-        assert member.core is not None
-        member.core.propose(rpc.PutRequest(key=key, value=value), self._once(done))
+        service, waiter = member.service, self._once(done)
+        match request:
+            case rpc.PutRequest():
+                service.put(request, waiter)
+            case rpc.RangeRequest():
+                service.range(request, waiter)
+            case rpc.DeleteRangeRequest():
+                service.delete_range(request, waiter)
+            case _:
+                service.txn(request, waiter)
 
-    def _read(self, member: SimMember) -> None:
-        """A linearizable read must show at least what this client was acknowledged."""
-        core = member.core
-        assert core is not None
-        newest = self.acknowledged[-1].revision if self.acknowledged else 1
-
-        def ready(outcome: object) -> None:
-            if outcome is None:
-                self.reads += 1
-                if core.machine.revision < newest:
-                    self.stale_reads.append(
-                        f"{self.name} read revision {core.machine.revision} at member "
-                        f"{member.id:x} after {newest} was acknowledged")
-
-        core.read(self._once(ready))
+    # Leases.
 
     def _lease(self, member: SimMember) -> None:
         alive = [lease for lease in self.leases if lease.abandoned is None]
-        if len(alive) < 2:
+        if len(alive) < LEASES:
             self._grant(member)
         elif self.rng.random() < 0.05:
             alive[0].abandoned = self.clock.now
@@ -142,33 +185,30 @@ class Client:
             self._renew(member, self.rng.choice(alive))
 
     def _grant(self, member: SimMember) -> None:
-        assert member.core is not None
-        self._count += 1
-        lease_id = self.rng.getrandbits(62) | 1
-        ttl_s = self.rng.randrange(2, 10)
         started = self.clock.now
+        request = rpc.LeaseGrantRequest(
+            ID=self.rng.getrandbits(62) | 1, TTL=self.rng.randrange(2, 10))
 
         def done(outcome: object) -> None:
             if isinstance(outcome, rpc.LeaseGrantResponse):
-                self.leases.append(Lease(lease_id, ttl_s, b"", started))
+                self.leases.append(Lease(outcome.ID, outcome.TTL, started))
 
-        member.core.propose(rpc.LeaseGrantRequest(ID=lease_id, TTL=ttl_s), self._once(done))
+        member.service.lease_grant(request, self._once(done))
 
     def _renew(self, member: SimMember, lease: Lease) -> None:
-        assert member.core is not None
         started = self.clock.now
 
-        def done(outcome: LeaseAnswer | Refused) -> None:
-            if isinstance(outcome, LeaseAnswer):
-                if outcome.ttl_s:
-                    lease.renewed = started
-                else:
-                    lease.abandoned = self.clock.now
-                    if started < lease.renewed + lease.ttl_s and (
-                            self.clock.now < lease.renewed + lease.ttl_s):
-                        self.lost_leases.append(
-                            f"{self.name} was told at {self.clock.now:.3f} that lease "
-                            f"{lease.id:x} is gone, renewed at {lease.renewed:.3f} for "
-                            f"{lease.ttl_s} s")
+        def done(outcome: object) -> None:
+            if not isinstance(outcome, rpc.LeaseKeepAliveResponse):
+                return
+            if outcome.TTL:
+                lease.renewed = started
+                return
+            lease.abandoned = self.clock.now
+            if self.clock.now < lease.renewed + lease.ttl_s:
+                self.lost_leases.append(
+                    f"{self.name} was told at {self.clock.now:.3f} that lease {lease.id:x} is "
+                    f"gone, renewed at {lease.renewed:.3f} for {lease.ttl_s} s")
 
-        member.core.leases.call(lease.id, self._once(done))  # type: ignore[arg-type]
+        member.service.lease_keep_alive(
+            rpc.LeaseKeepAliveRequest(ID=lease.id), self._once(done))

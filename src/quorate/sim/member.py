@@ -19,6 +19,7 @@ from quorate.member.build import build_core, open_log
 from quorate.member.core import CoreConfig, MemberCore
 from quorate.member.effects import AppendWork
 from quorate.member.requests import RequestIds
+from quorate.member.serving import MemberService
 from quorate.raft.types import ConfState, HardState, Message, MessageType, Snapshot
 from quorate.sim.clock import Clock
 from quorate.state.backend import AppliedPoint
@@ -29,6 +30,8 @@ WAL_DIR = "wal"
 BACKEND_COMMIT_S = 0.1
 SEGMENT_BYTES = 16 << 10
 """Small, so that a short run rolls and releases segments."""
+
+REQUEST_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class SimMember:
         self._send = send
         self._observe = observe
         self._files = SimFiles()
-        self._life = 0
+        self.life = 0
         self._syncing: list[AppendWork] = []
         self._queue: list[AppendWork] = []
         self._images: dict[tuple[int, int], tuple[AppliedPoint, list[bytes]]] = {}
@@ -90,16 +93,18 @@ class SimMember:
 
     def start(self) -> None:
         """Come up from what is on the disk."""
-        self._life += 1
+        self.life += 1
         self._wal, contents = Wal.open(self._files, WAL_DIR, SEGMENT_BYTES)
         log = open_log(contents, self.backend.applied)
         config = CoreConfig(
             self._settings.cluster_id, self.id, snapshot_count=self._settings.snapshot_count,
             snapshot_catch_up_entries=self._settings.snapshot_catch_up_entries)
         self.core = build_core(
-            config, log, self.backend, RequestIds(self.id, self._life),
+            config, log, self.backend, RequestIds(self.id, self.life),
             lambda tick: self._rng.randrange(tick, 2 * tick), self._clock.now,
             durable=lambda: self.backend.durable)
+        self.service = MemberService(
+            self.core, lambda: None, version="simulated", request_bytes_max=REQUEST_BYTES_MAX)
         self._repeat(config.tick_s, self._tick)
         self._repeat(BACKEND_COMMIT_S, self._commit_and_cut)
 
@@ -156,10 +161,10 @@ class SimMember:
         self.turn()
 
     def _repeat(self, interval_s: float, call: Callable[[], None]) -> None:
-        life = self._life
+        life = self.life
 
         def again() -> None:
-            if life == self._life and self.core is not None:
+            if life == self.life and self.core is not None:
                 call()
                 self._clock.after(interval_s, again)
 
@@ -188,14 +193,14 @@ class SimMember:
             self._wal.append(work.hard_state, work.entries)
         self._syncing = works
         if not any(work.must_sync for work in works):
-            self._synced(self._life)
+            self._synced(self.life)
             return
-        life = self._life
+        life = self.life
         delay_s = self._rng.uniform(self._settings.sync_s_min, self._settings.sync_s_max)
         self._clock.after(delay_s, lambda: self._sync(life))
 
     def _sync(self, life: int) -> None:
-        if life == self._life and self.core is not None:
+        if life == self.life and self.core is not None:
             self._wal.sync()
             self._synced(life)
             self.turn()
@@ -208,7 +213,7 @@ class SimMember:
                 point, chunks = self._images.pop((work.snapshot.index, work.snapshot.term))
                 self.backend.load(point, iter(chunks))
             self.core.append_done(work)
-        if self._queue and life == self._life:
+        if self._queue and life == self.life:
             self._write()
 
     def _commit_backend(self) -> None:

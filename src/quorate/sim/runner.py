@@ -43,9 +43,11 @@ def _summary(reports: list[Report], failed: int, seconds: float) -> str:
     leaders = sum(report.leader_changes for report in reports)
     expired = sum(report.expired_leases for report in reports)
     snapshots = sum(report.snapshots for report in reports)
+    unknown = sum(report.unknown for report in reports)
+    watched = sum(report.watched for report in reports)
     return (
         f"{len(reports)} seeds held, {failed} failed in {seconds:.1f} s: {acknowledged} "
-        f"acknowledged writes, {leaders} leaders, {crashes} crashes, {expired} leases ended, "
+        f"calls judged, {unknown} of unknown outcome, {watched} revisions watched, {leaders} leaders, {crashes} crashes, {expired} leases ended, "
         f"{snapshots} snapshots sent")
 
 

@@ -3,10 +3,12 @@
 Two phases. First faults: loss, delay, cuts in one or both directions, crashes that drop un-synced
 bytes, restarts. Then everything is healed and started, and the cluster must make progress and
 converge. Throughout: one leader a term, committed entries agree, applied state agrees at equal
-index. At the end: every acknowledged write is there, revisions strictly increase in real time,
-no lease ended early, hashes are equal.
+index, no lease ends early. At the end: all members give the same events, every watcher was given
+exactly those, the revision-order judge (check/revisions.py) confirms every answer that a client
+got, hashes are equal.
 
-Not here: the members (member.py), the clients (client.py), running many seeds (runner.py).
+Not here: the members (member.py), the clients (client.py, watcher.py), running many seeds
+(runner.py).
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ import hashlib
 import random
 from dataclasses import dataclass
 
+from quorate.check.keyvalue import within
+from quorate.check.revisions import judge_revisions
 from quorate.raft.types import Message, Role
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember, SimSettings
 from quorate.sim.network import LinkQuality, Network
+from quorate.sim.watcher import Given, Watcher
 from quorate.state.members import Member
-from quorate.wire._generated import rpc_pb2 as rpc
-import itertools
 
 FAULTS_S = 20.0
 """Simulated length of the first phase."""
@@ -48,7 +51,8 @@ class Report:
     seed: int
     members: int
     acknowledged: int
-    reads: int
+    unknown: int
+    watched: int
     leader_changes: int
     crashes: int
     cuts: int
@@ -86,8 +90,13 @@ class World:
         self.members = {
             n: SimMember(n, settings, self.clock, rng, self.network.send, self._observe)
             for n in range(1, members + 1)}
-        self.clients = [Client(f"c{n}", self.clock, rng, self._pick)
-                        for n in range(rng.randrange(2, 6))]
+        clients = rng.randrange(2, 6)
+        self.clients = [Client(f"c{n}", self.clock, rng, self._pick, clients)
+                        for n in range(clients)]
+        self.watchers = [
+            Watcher(self.clock, rng, self._pick, b"c", b"d"),
+            Watcher(self.clock, rng, self._pick, b"c0/", b"c00"),
+            Watcher(self.clock, rng, self._pick, b"c1/0", b"")]
 
     def run(self) -> Report:
         """Both phases and the judgement; raises Violation."""
@@ -95,6 +104,8 @@ class World:
             member.start()
         for client in self.clients:
             client.start()
+        for watcher in self.watchers:
+            watcher.start()
         self.clock.after(self.rng.uniform(0.0, 2.0), self._fault)
         self.clock.run_until(FAULTS_S)
         self._heal()
@@ -107,8 +118,10 @@ class World:
             raise self._violation("no progress after healing")
         self._judge()
         return Report(
-            self.seed, len(self.members), sum(len(c.acknowledged) for c in self.clients),
-            sum(c.reads for c in self.clients), len(self._leaders), self.crashes, self.cuts,
+            self.seed, len(self.members),
+            sum(call.response is not None for c in self.clients for call in c.calls),
+            sum(call.response is None for c in self.clients for call in c.calls),
+            sum(len(w.given) for w in self.watchers), len(self._leaders), self.crashes, self.cuts,
             len(self._ended), self.snapshots, self._trace.hexdigest()[:16])
 
     # Faults.
@@ -209,41 +222,48 @@ class World:
                         f"{self.clock.now:.3f}, renewed at {lease.renewed:.3f}")
 
     def _judge(self) -> None:
-        writes = sorted((w for c in self.clients for w in c.acknowledged),
-                        key=lambda w: w.revision)
-        for one, other in itertools.pairwise(writes):
-            if one.revision == other.revision:
-                raise self._violation(f"two writes were acknowledged at {one.revision}")
-        latest = 0.0
-        for write in writes:
-            if write.ended < latest:
-                raise self._violation(
-                    f"revision {write.revision} was acknowledged before an earlier one started")
-            latest = max(latest, write.started)
         for client in self.clients:
-            if client.stale_reads:
-                raise self._violation(client.stale_reads[0])
             if client.lost_leases:
                 raise self._violation(client.lost_leases[0])
             for lease in client.leases:
                 if (lease.abandoned or FAULTS_S) < ABANDONED_S_MAX and lease.id not in self._ended:
                     raise self._violation(f"lease {lease.id:x} with TTL {lease.ttl_s} s, left "
                                           f"alone at {lease.abandoned:.3f}, never ended")
-        hashes = set()
-        for member in self.members.values():
-            assert member.core is not None
-            machine = member.core.machine
-            for write in writes:
-                self._find(member.id, machine.range(rpc.RangeRequest(
-                    key=write.key, revision=write.revision)), write.value, write.revision)
-            hashes.add((machine.revision, machine.hash_kv(0).hash))
+        events = [self._events(member) for member in self.members.values()]
+        if any(one != events[0] for one in events):
+            raise self._violation("members differ in the events that they give from the start")
+        for watcher in self.watchers:
+            self._judge_watcher(watcher, events[0])
+        wrong = judge_revisions([call for c in self.clients for call in c.calls], events[0])
+        if wrong:
+            raise self._violation(wrong[0])
+        hashes = {(m.core.machine.revision, m.core.machine.hash_kv(0).hash)
+                  for m in self.members.values() if m.core is not None}
         if len(hashes) != 1:
             raise self._violation(f"members differ after healing: {sorted(hashes)}")
 
-    def _find(self, member: int, response: rpc.RangeResponse, value: bytes, revision: int) -> None:
-        kv = response.kvs[0] if response.kvs else None
-        if kv is None or kv.value != value or kv.mod_revision != revision:
-            raise self._violation(f"member {member} lost {value!r} of revision {revision}")
+    def _events(self, member: SimMember) -> Given:
+        """Everything that ever happened, as this member tells it to a watch from the start."""
+        recorder = Watcher(self.clock, self.rng, lambda: member, b"\0", b"\0")
+        recorder.move(member)
+        assert member.core is not None
+        member.turn()
+        while member.core.watches.lagging:
+            member.turn()
+        return recorder.given
+
+    def _judge_watcher(self, watcher: Watcher, events: Given) -> None:
+        if watcher.wrong:
+            raise self._violation(f"a watcher of {watcher.key!r} {watcher.wrong[0]}")
+        wanted = [(revision, mine) for revision, changes in events if (mine := [
+            c for c in changes if within(c.key, watcher.key, watcher.range_end)])]
+        for given, want in zip(watcher.given, wanted, strict=False):
+            if given != want:
+                raise self._violation(f"a watcher of {watcher.key!r} was given {given}; what "
+                                      f"happened is {want}")
+        if len(watcher.given) != len(wanted):
+            raise self._violation(f"a watcher of {watcher.key!r} was given {len(watcher.given)} "
+                                  f"of {len(wanted)} revisions")
 
     def _revision(self) -> int:
         return max((m.core.machine.revision for m in self.members.values()
