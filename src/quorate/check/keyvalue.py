@@ -98,8 +98,9 @@ class _Draft:
             deleted=len(gone), prev_kvs=gone if request.prev_kv else [])
 
     def _range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
-        if (request.revision or request.sort_order or request.min_mod_revision or request.max_mod_revision
-                or request.min_create_revision or request.max_create_revision):
+        if (request.revision or request.sort_order or request.min_mod_revision
+                or request.max_mod_revision or request.min_create_revision
+                or request.max_create_revision):
             raise Unjudged("range with a revision, an order or with revision bounds")
         keys = self._select(request.key, request.range_end)
         shown = keys[:request.limit] if request.limit else keys

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import traceback
 
 from quorate.sim.world import Report, Violation, World
 
@@ -25,14 +26,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="quorate.sim.runner", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--until-failure", action="store_true", help="stop at the first failure")
     options = parser.parse_args(argv)
     started, reports, failed = time.perf_counter(), [], 0
     for seed in range(options.first, options.first + options.seeds):
         try:
             reports.append(run_seed(seed))
-        except Violation as violation:
+        except Exception as failure:
             failed += 1
-            print(f"{violation}\n  replay: python -m quorate.sim.runner --first {seed} --seeds 1")
+            if not isinstance(failure, Violation):
+                traceback.print_exc()
+            print(f"{failure}\n  replay: python -m quorate.sim.runner --first {seed} --seeds 1")
+            if options.until_failure:
+                break
     print(_summary(reports, failed, time.perf_counter() - started))
     return 1 if failed else 0
 
@@ -47,7 +53,8 @@ def _summary(reports: list[Report], failed: int, seconds: float) -> str:
     watched = sum(report.watched for report in reports)
     return (
         f"{len(reports)} seeds held, {failed} failed in {seconds:.1f} s: {acknowledged} "
-        f"calls judged, {unknown} of unknown outcome, {watched} revisions watched, {leaders} leaders, {crashes} crashes, {expired} leases ended, "
+        f"calls judged, {unknown} of unknown outcome, {watched} revisions watched, {leaders} "
+        f"leaders, {crashes} crashes, {expired} leases ended, "
         f"{snapshots} snapshots sent")
 
 

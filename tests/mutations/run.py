@@ -1,0 +1,108 @@
+"""`scripts/mutations`: plants each bug of the catalogue in a copy and sees which net finds it.
+
+Nets, in order: `sim` (random seeds), `tests` (the unit, crash, small-simulation and conformance
+tests). Prints a line per bug and a score; exit code 1 if fewer than TARGET were found or a safety
+bug escaped the simulator. Not here: the bugs (catalogue.py).
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from catalogue import CATALOGUE, Mutation
+
+ROOT = Path(__file__).parents[2]
+TARGET = 0.95
+
+
+class Verdict(NamedTuple):
+    """Which net found a bug, after how many seeds and seconds; net is empty if none did."""
+
+    mutation: Mutation
+    net: str
+    seeds: int
+    seconds: float
+
+
+def plant(mutation: Mutation, copy: Path) -> None:
+    """Apply to a copy of the sources; raises ValueError if the text is not there once."""
+    path = copy / "src" / "quorate" / mutation.module
+    text = path.read_text()
+    if text.count(mutation.old) != 1:
+        raise ValueError(f"{mutation.name!r}: {mutation.module} has its text "
+                         f"{text.count(mutation.old)} times, not once")
+    path.write_text(text.replace(mutation.old, mutation.new))
+
+
+def grade(mutation: Mutation, first: int, seeds: int, seconds: float) -> Verdict:
+    """Plant and run the nets until one finds it."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
+        for part in ("src", "tests", "pyproject.toml"):
+            source = ROOT / part
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
+        plant(mutation, copy)
+        started = time.monotonic()
+        output, failed = run(copy, seconds, "-m", "quorate.sim.runner", "--until-failure",
+                             "--first", str(first), "--seeds", str(seeds))
+        took = time.monotonic() - started
+        if failed:
+            found = re.search(r"--first (\d+) --seeds 1", output)
+            return Verdict(mutation, "sim", int(found[1]) - first + 1 if found else 1, took)
+        _, failed = run(copy, seconds, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+                        "tests/unit", "tests/crash", "tests/conformance/test_raft_scenarios.py")
+        return Verdict(mutation, "tests" if failed else "", seeds, time.monotonic() - started)
+
+
+def run(copy: Path, seconds: float, *arguments: str) -> tuple[str, bool]:
+    """Run in the copy; its output, and whether it found fault. Out of time is no fault."""
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=copy, capture_output=True, text=True, check=False,
+            timeout=seconds, env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin",
+                                  "QUORATE_CONFORMANCE": str(ROOT.parent / "shared/conformance")})
+    except subprocess.TimeoutExpired:
+        return "", False
+    return done.stdout + done.stderr, done.returncode != 0
+
+
+def main() -> int:
+    """The command line; 1 if the nets are not good enough."""
+    parser = argparse.ArgumentParser(prog="scripts/mutations", description=__doc__)
+    parser.add_argument("--first", type=int, default=10_000, help="first seed")
+    parser.add_argument("--seeds", type=int, default=400, help="seeds at most for each bug")
+    parser.add_argument("--seconds", type=float, default=600, help="limit of each net")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", help="bugs whose name contains this")
+    options = parser.parse_args()
+    bugs = [m for m in CATALOGUE if options.only in m.name]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        verdicts = []
+        for verdict in pool.map(lambda m: grade(
+                m, options.first, options.seeds, options.seconds), bugs):
+            verdicts.append(verdict)
+            print(line(verdict), flush=True)
+    found = sum(bool(v.net) for v in verdicts)
+    escaped = [v for v in verdicts if v.mutation.safety and v.net != "sim"]
+    print(f"{found} of {len(verdicts)} planted bugs found, {len(escaped)} safety bugs not by the "
+          f"simulator")
+    return 1 if escaped or found < TARGET * len(verdicts) else 0
+
+
+def line(verdict: Verdict) -> str:
+    """One bug for people."""
+    kind = "safety  " if verdict.mutation.safety else "progress"
+    seeds = f"{verdict.seeds:4} seeds" if verdict.net == "sim" else "          "
+    return (f"{verdict.net or 'NOBODY':6} {seeds} {verdict.seconds:6.1f} s  {kind} "
+            f"{verdict.mutation.module:22} {verdict.mutation.name}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
