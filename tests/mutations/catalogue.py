@@ -70,7 +70,10 @@ CATALOGUE = (
     Mutation("rewritten entries are not handed out again", "raft/log.py",
              "            self.offset_in_progress = min(self.offset_in_progress, first)\n", ""),
     Mutation("a proposal is taken in another term", "member/core.py",
-             "if not self.is_leader or self.node.term != term:", "if not self.is_leader:"),
+             "if not self.is_leader or self.node.term != int.from_bytes(term, \"big\"):",
+             "if not self.is_leader:"),
+    Mutation("a copy of a forwarded proposal is proposed", "member/core.py",
+             "        if batch in self._batches:", "        if False:"),
     # Reads.
     Mutation("read without asking anybody", "member/core.py",
              "        else:\n            self.reads.ask(Read(ready, self.deadline()))",
@@ -90,8 +93,8 @@ CATALOGUE = (
              "bool(message.entries) or snapshot is not None or vote != self._vote,",
              "bool(message.entries) or snapshot is not None,"),
     Mutation("the log does not supersede", "disk/wal_reader.py",
-             "            del self.entries[max(0, len(self.entries) - (last - entry.index + 1)):]",
-             "            pass"),
+             "            del self.entries[max(0, len(self.entries) - (last - entry.index + 1))"
+             ":]", "            pass"),
     Mutation("a new segment forgets the vote", "disk/wal.py",
              "            (RecordType.HARD_STATE, encode_hard_state(self._hard_state))])\n"
              "        file.sync()",
@@ -112,7 +115,8 @@ CATALOGUE = (
     Mutation("a new leader expires what it remembers itself", "member/leases.py",
              "        self._synced = is_quorum({self._id})", "        self._synced = True"),
     Mutation("one answer is enough to know all renewals", "member/leases.py",
-             "        if not is_quorum(set(self._answers) | {self._id}):\n            return\n", ""),
+             "        if not is_quorum(set(self._answers) | {self._id}):\n"
+             "            return\n", ""),
     Mutation("a restarted member claims to know", "member/leases.py",
              "max((last.get(lease_id, boot) for last, boot in",
              "max((last.get(lease_id, 0.0) for last, boot in"),

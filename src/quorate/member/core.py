@@ -7,7 +7,7 @@ Invariants:
 - An entry is applied after it is on this member's disk and before its waiter is answered.
 - What clients are told (`header`) never carries a term that this member could forget, or one
   that a failed candidacy produced.
-- A proposal forwarded by a member is taken in the very term it was meant for, or dropped.
+- A proposal forwarded by a member is taken once, in the very term it was meant for, or dropped.
 
 No I/O, no clock (`now` comes with every event), no randomness. Not here: consensus (raft/),
 the state (state/), queues (proposals.py, reads.py, leasecalls.py), lease times (leases.py),
@@ -16,6 +16,7 @@ the file and socket work that effects describe (runtime.py, sim/).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ from quorate.wire._generated import raft_internal_pb2 as internal, rpc_pb2 as rp
 
 READY_ROUNDS_MAX = 64
 """Raft Readys handled in one drain; more means that storage or a peer answers itself in a loop."""
+
+BATCHES_REMEMBERED = 256
+"""Forwarded batches that a leader remembers, to tell a copy. One TCP stream makes no copies; a
+sender that doubts whether a message left may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ class MemberCore:
         self.log = LogKeeper(log, backend, config)
         self.applied_term = backend.applied.term
         self.conf_state: ConfState = backend.applied.conf_state
+        self._batches: deque[bytes] = deque(maxlen=BATCHES_REMEMBERED)
         self._effects = Effects()
         self._stopping = False
         self._request_timeout_s = config.request_timeout_s
@@ -264,7 +270,7 @@ class MemberCore:
             entries = tuple(Entry(0, 0, payload) for payload in payloads)
             self.send(Message(
                 MessageType.PROP, to=node.lead, from_=node.id, entries=entries,
-                context=node.term.to_bytes(8, "big")))
+                context=node.term.to_bytes(8, "big") + self.ids.next().to_bytes(8, "big")))
             return
         try:
             node.propose(*payloads)
@@ -272,9 +278,12 @@ class MemberCore:
             self.proposals.put_back(payloads)
 
     def _receive_proposal(self, message: Message) -> None:
-        term = int.from_bytes(message.context, "big")
-        if not self.is_leader or self.node.term != term:
+        term, batch = message.context[:8], message.context[8:]
+        if not self.is_leader or self.node.term != int.from_bytes(term, "big"):
             return
+        if batch in self._batches:
+            return  # a copy: what it asks for must not happen twice
+        self._batches.append(batch)
         try:
             self.node.propose(*(entry.data for entry in message.entries))
         except ProposalDropped:

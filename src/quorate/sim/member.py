@@ -20,7 +20,9 @@ from quorate.member.core import CoreConfig, MemberCore
 from quorate.member.effects import AppendWork
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
-from quorate.raft.types import ConfState, HardState, Message, MessageType, Snapshot
+from quorate.raft.types import (
+    ConfState, HardState, InvariantBroken, Message, MessageType, Snapshot, Storage,
+)
 from quorate.sim.clock import Clock
 from quorate.state.backend import AppliedPoint
 from quorate.state.machine import Machine
@@ -32,6 +34,9 @@ SEGMENT_BYTES = 16 << 10
 """Small, so that a short run rolls and releases segments."""
 
 REQUEST_BYTES_MAX = 1 << 20
+
+TAIL = 20
+"""Entries at the end of the log that no storage step may change (lesson L20)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class SimMember:
         config = CoreConfig(
             self._settings.cluster_id, self.id, snapshot_count=self._settings.snapshot_count,
             snapshot_catch_up_entries=self._settings.snapshot_catch_up_entries)
+        self.stable: Storage = log
         self.core = build_core(
             config, log, self.backend, RequestIds(self.id, self.life),
             lambda tick: self._rng.randrange(tick, 2 * tick), self._clock.now,
@@ -212,7 +218,14 @@ class SimMember:
             if work.snapshot is not None:
                 point, chunks = self._images.pop((work.snapshot.index, work.snapshot.term))
                 self.backend.load(point, iter(chunks))
+            log = self.core.node.raft.log
+            last = log.last_index()
+            first = max(log.first_index(), last - TAIL)
+            before = [(index, log.term(index)) for index in range(first, last + 1)]
             self.core.append_done(work)
+            if not all(log.matches(term, index) for index, term in before):
+                raise InvariantBroken(
+                    f"a storage step changed the log of {self.id}, which was {before}")
         if self._queue and life == self.life:
             self._write()
 

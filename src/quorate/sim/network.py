@@ -1,6 +1,7 @@
 """Simulated links between members: delay, loss, cuts in either direction.
 
-Invariants: what was sent over a link is delivered at most once; a cut link delivers nothing,
+Invariants: what was sent over a link is delivered, lost, or delivered twice, the second time
+late; a cut link delivers nothing,
 also nothing that was already under way. Not here: which faults happen when (world.py).
 """
 
@@ -21,6 +22,7 @@ class LinkQuality:
     delay_s_min: float
     delay_s_max: float
     loss: float
+    duplication: float
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Network:
             if image is not None:
                 self.clock.after(1.0, lambda: self.delivered(message, False))
             return
+        if image is None and self.rng.random() < self.quality.duplication:
+            self.clock.after(10 * self.quality.delay_s_max, lambda: self._arrive(message, None))
         delay_s = self.rng.uniform(self.quality.delay_s_min, self.quality.delay_s_max)
         self.clock.after(delay_s, lambda: self._arrive(message, image))
 

@@ -2,10 +2,9 @@
 
 Two phases. First faults: loss, delay, cuts in one or both directions, crashes that drop un-synced
 bytes, restarts. Then everything is healed and started, and the cluster must make progress and
-converge. Throughout: one leader a term, committed entries agree, applied state agrees at equal
-index, no lease ends early. At the end: all members give the same events, every watcher was given
-exactly those, the revision-order judge (check/revisions.py) confirms every answer that a client
-got, hashes are equal.
+converge. Throughout: what invariants.py lists, and no lease ends early. At the end: all members
+give the same events, every watcher was given exactly those, the revision-order judge
+(check/revisions.py) confirms every answer that a client got, hashes are equal.
 
 Not here: the members (member.py), the clients (client.py, watcher.py), running many seeds
 (runner.py).
@@ -19,9 +18,10 @@ from dataclasses import dataclass
 
 from quorate.check.keyvalue import within
 from quorate.check.revisions import judge_revisions
-from quorate.raft.types import Message, Role
+from quorate.raft.types import Message
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
+from quorate.sim.invariants import Invariants
 from quorate.sim.member import SimMember, SimSettings
 from quorate.sim.network import LinkQuality, Network
 from quorate.sim.watcher import Given, Watcher
@@ -69,27 +69,26 @@ class World:
         self.rng = random.Random(seed)
         self.clock = Clock()
         self._trace = hashlib.sha256()
-        self._applied: dict[int, tuple[int, int]] = {}
-        self._leaders: dict[int, int] = {}
-        self._seen: dict[int, int] = {}
         self._ended: dict[int, float] = {}
         self._tables: dict[int, set[int]] = {}
         self.crashes = self.cuts = self.snapshots = 0
         rng = self.rng
         self.network = Network(
-            self.clock, rng, LinkQuality(0.0002, rng.choice((0.001, 0.01, 0.05)),
-                                         rng.choice((0.0, 0.01, 0.1))), self._deliver,
+            self.clock, rng, LinkQuality(0.0002, rng.choice((0.001, 0.01, 0.05, 0.3)),
+                                         rng.choice((0.0, 0.01, 0.1, 0.3)),
+                                         rng.choice((0.0, 0.05))), self._deliver,
             self._delivered)
         settings = SimSettings(
             cluster_id=0xC0FFEE, members=tuple(
                 Member(id=n, name=f"m{n}", peer_urls=(f"http://m{n}:2380",), client_urls=(),
                        is_learner=False) for n in range(1, members + 1)),
-            sync_s_min=0.0001, sync_s_max=rng.choice((0.0005, 0.005, 0.05)),
+            sync_s_min=0.0001, sync_s_max=rng.choice((0.0005, 0.005, 0.05, 0.3)),
             snapshot_count=rng.choice((20, 100, 1000)),
             snapshot_catch_up_entries=rng.choice((5, 50)))
         self.members = {
             n: SimMember(n, settings, self.clock, rng, self.network.send, self._observe)
             for n in range(1, members + 1)}
+        self.invariants = Invariants(self.members.values, self._violation)
         clients = rng.randrange(2, 6)
         self.clients = [Client(f"c{n}", self.clock, rng, self._pick, clients)
                         for n in range(clients)]
@@ -121,7 +120,8 @@ class World:
             self.seed, len(self.members),
             sum(call.response is not None for c in self.clients for call in c.calls),
             sum(call.response is None for c in self.clients for call in c.calls),
-            sum(len(w.given) for w in self.watchers), len(self._leaders), self.crashes, self.cuts,
+            sum(len(w.given) for w in self.watchers), len(self.invariants.leaders), self.crashes,
+            self.cuts,
             len(self._ended), self.snapshots, self._trace.hexdigest()[:16])
 
     # Faults.
@@ -153,7 +153,6 @@ class World:
 
     def _restart(self, member: SimMember) -> None:
         if not member.up:
-            self._seen.pop(member.id, None)
             self._tables.pop(member.id, None)
             member.start()
 
@@ -165,7 +164,7 @@ class World:
 
     def _heal(self) -> None:
         self.network.heal()
-        self.network.quality = LinkQuality(0.0002, 0.001, 0.0)
+        self.network.quality = LinkQuality(0.0002, 0.001, 0.0, 0.0)
         for member in self.members.values():
             self._restart(member)
 
@@ -188,24 +187,9 @@ class World:
     # Judgement.
 
     def _observe(self, member: SimMember) -> None:
-        core = member.core
-        if core is None:
-            return
-        node = core.node
-        if node.role is Role.LEADER:
-            other = self._leaders.setdefault(node.term, member.id)
-            if other != member.id:
-                raise self._violation(f"two leaders in term {node.term}: {other}, {member.id}")
-        point = core.backend.applied
-        if self._seen.get(member.id) == point.index:
-            return
-        self._seen[member.id] = point.index
-        state = (point.term, core.machine.revision)
-        if self._applied.setdefault(point.index, state) != state:
-            raise self._violation(
-                f"member {member.id} at index {point.index} has (term, revision) {state}, "
-                f"another had {self._applied[point.index]}")
-        self._observe_leases(member.id, set(core.machine.leases.ids()))
+        self.invariants.look(member)
+        if member.core is not None:
+            self._observe_leases(member.id, set(member.core.machine.leases.ids()))
 
     def _observe_leases(self, member_id: int, alive: set[int]) -> None:
         """A lease ends when a member that had it has it no more."""

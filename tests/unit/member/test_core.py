@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,21 @@ def test_a_forwarded_write_is_taken_in_its_term_only(trio: Trio) -> None:
         trio.cores[2].node.transfer_leader(other)
         trio.settle()
     assert leader.leads_with_authority
+    before = leader.machine.revision
+
+    unseen = replace(forwarded, context=forwarded.context[:8] + b"unseen")
+    leader.receive(unseen, trio.now)
+    trio.settle()
+
+    assert leader.machine.revision == before
+
+
+def test_a_copy_of_a_forwarded_write_is_not_taken(trio: Trio) -> None:
+    """What a client asked for once happens once, whatever the network does."""
+    leader = trio.elect(1)
+    put(trio.cores[2])
+    trio.settle()
+    forwarded = next(m for m in trio.sent if m.type is MessageType.PROP)
     before = leader.machine.revision
 
     leader.receive(forwarded, trio.now)
