@@ -33,6 +33,10 @@ FAULTS_S = 20.0
 HEAL_S = 15.0
 """Time for progress and convergence after healing; several elections."""
 
+CONVERGE_S = 10.0
+CONVERGE_LOOK_S = 0.05
+"""Without clients, members must be found equal within the first, looked at every so often."""
+
 ABANDONED_S_MAX = 12.0
 """A lease left alone before this, with a last renewal under way for 10 s, is over at the end."""
 
@@ -112,9 +116,9 @@ class World:
         self.clock.run_until(FAULTS_S + HEAL_S)
         for client in self.clients:
             client.stopped = True
-        self.clock.run_until(FAULTS_S + HEAL_S + 2)
         if self._revision() <= before:
             raise self._violation("no progress after healing")
+        self._converge()
         self._judge()
         return Report(
             self.seed, len(self.members),
@@ -123,6 +127,18 @@ class World:
             sum(len(w.given) for w in self.watchers), len(self.invariants.leaders), self.crashes,
             self.cuts,
             len(self._ended), self.snapshots, self._trace.hexdigest()[:16])
+
+    def _converge(self) -> None:
+        """Run on until all members have applied the same; leases still end meanwhile."""
+        deadline = self.clock.now + CONVERGE_S
+        while True:
+            self.clock.run_until(self.clock.now + CONVERGE_LOOK_S)
+            applied = {m.id: m.core.backend.applied.index for m in self.members.values()
+                       if m.core is not None}
+            if len(set(applied.values())) == 1:
+                return
+            if self.clock.now >= deadline:
+                raise self._violation(f"members did not converge; they have applied {applied}")
 
     # Faults.
 
