@@ -46,6 +46,7 @@ def build_core(
     config: CoreConfig, log: MemoryStorage, backend: Backend, ids: RequestIds,
     random_timeout: Callable[[int], int], now: float,
     *, durable: Callable[[], AppliedPoint], max_txn_ops: int = 128,
+    message_bytes_max: int = MESSAGE_BYTES_MAX, in_flight: int = IN_FLIGHT_MESSAGES,
 ) -> MemberCore:
     """A core over this log and state. `durable` is the point that a snapshot taken now has."""
 
@@ -59,10 +60,10 @@ def build_core(
         id=config.member_id, storage=log, applied=backend.applied.index,
         election_tick=max(1, round(config.election_timeout_s / config.tick_s)),
         heartbeat_tick=1, check_quorum=True, pre_vote=True, step_down_on_removal=True,
-        max_bytes_per_message=MESSAGE_BYTES_MAX,
+        max_bytes_per_message=message_bytes_max,
         max_committed_bytes_per_ready=COMMITTED_BYTES_PER_READY,
         max_uncommitted_bytes=UNCOMMITTED_BYTES_MAX,
-        in_flight=InFlightLimits(IN_FLIGHT_MESSAGES), disable_proposal_forwarding=True,
+        in_flight=InFlightLimits(in_flight), disable_proposal_forwarding=True,
         random_timeout=random_timeout))
     machine = Machine(backend, max_txn_ops=max_txn_ops)
     return MemberCore(config, node, log, backend, machine, ids, now)

@@ -31,13 +31,13 @@ from quorate.member.proposals import Proposal, Proposals
 from quorate.member.reads import Read, Reads
 from quorate.member.requests import RequestIds, encode_request
 from quorate.member.watchhub import WatchHub
-from quorate.raft.confchange import decode_conf_change
+from quorate.raft.confchange import decode_conf_change, encode_conf_change
 from quorate.raft.errors import ProposalDropped, StepPeerNotFound
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node
 from quorate.raft.types import (
-    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfState, Entry, EntryType, Message, MessageType,
-    Ready, Role,
+    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfChange, ConfChangeV2, ConfState, Entry,
+    EntryType, Message, MessageType, Ready, Role,
 )
 from quorate.state.backend import AppliedPoint, Backend
 from quorate.state.errors import Problem, Refused
@@ -119,6 +119,17 @@ class MemberCore:
         """Replicate a command; `done` gets the response with its header, or a Refused."""
         refused = self.refusal() or self.proposals.submit(Proposal(
             encode_request(request, self.ids.next()), request, done, self.deadline()))
+        if refused is not None:
+            self.reply(done, refused)
+
+    def reconfigure(self, change: ConfChange | ConfChangeV2, done: Waiter) -> None:
+        """Replicate a configuration change, which must be unlike any other by its id or context;
+        `done` gets None once it is applied here, or a Refused. A change that comes while another
+        is under way is void, and refused at its deadline."""
+        kind = (EntryType.CONF_CHANGE if isinstance(change, ConfChange)
+                else EntryType.CONF_CHANGE_V2)
+        refused = self.refusal() or self.proposals.submit(Proposal(
+            encode_conf_change(change), None, done, self.deadline(), kind))
         if refused is not None:
             self.reply(done, refused)
 
@@ -265,17 +276,16 @@ class MemberCore:
         node = self.node
         if not self.proposals.queued or node.lead == 0:
             return
-        payloads = self.proposals.take(node.term)
+        entries = self.proposals.take(node.term)
         if not self.is_leader:
-            entries = tuple(Entry(0, 0, payload) for payload in payloads)
             self.send(Message(
                 MessageType.PROP, to=node.lead, from_=node.id, entries=entries,
                 context=node.term.to_bytes(8, "big") + self.ids.next().to_bytes(8, "big")))
             return
         try:
-            node.propose(*payloads)
+            node.propose_entries(entries)
         except ProposalDropped:  # handing over, or too much uncommitted: next turn
-            self.proposals.put_back(payloads)
+            self.proposals.put_back(tuple(entry.data for entry in entries))
 
     def _receive_proposal(self, message: Message) -> None:
         term, batch = message.context[:8], message.context[8:]
@@ -285,7 +295,7 @@ class MemberCore:
             return  # a copy: what it asks for must not happen twice
         self._batches.append(batch)
         try:
-            self.node.propose(*(entry.data for entry in message.entries))
+            self.node.propose_entries(message.entries)
         except ProposalDropped:
             return  # the sender's deadline, or the next term, settles it
 
@@ -346,7 +356,7 @@ class MemberCore:
 
     def _apply_command(self, entry: Entry) -> None:
         proposal = self.proposals.applied(entry.data)
-        if proposal is not None:
+        if proposal is not None and proposal.request is not None:
             applied = self.machine.apply_command(proposal.request, entry.term)
             self.reply(proposal.done, self._answer(applied))
         else:
@@ -372,6 +382,10 @@ class MemberCore:
         change = decode_conf_change(entry.type, entry.data)
         self.machine.members.apply_conf_change(change)
         self.conf_state = self.node.apply_conf_change(change)
+        self._effects.members_changed = True
+        proposal = self.proposals.applied(entry.data)
+        if proposal is not None:
+            self.reply(proposal.done, None)
 
     def _snapshot_installed(self) -> None:
         """The driver has loaded a snapshot into the backend: everything derived starts over."""
@@ -381,3 +395,4 @@ class MemberCore:
         self.leases.reload()
         self.reply_all(self.proposals.snapshot_installed())
         self.watches.restart()
+        self._effects.members_changed = True

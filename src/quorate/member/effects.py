@@ -43,6 +43,8 @@ class Effects:
     messages: list[Message] = field(default_factory=list)
     appends: list[AppendWork] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    members_changed: bool = False
+    """The driver talks to other members from now on; this one may have been removed."""
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.appends or self.replies)
+        return bool(self.messages or self.appends or self.replies or self.members_changed)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message as Proto
 
 from quorate.member.effects import Reply, Waiter
+from quorate.raft.types import Entry, EntryType
 from quorate.state.errors import Problem, Refused
 
 PENDING_MAX = 5_000
@@ -31,10 +32,12 @@ class Proposal:
     """One write. `term` is the term it was handed to Raft in, 0 while it is queued."""
 
     payload: bytes
-    request: Proto
-    """What the payload holds: whoever proposed it need not decode it again."""
+    request: Proto | None
+    """What the payload holds, so that it need not be decoded again; None for a configuration
+    change."""
     done: Waiter
     deadline: float
+    kind: EntryType = EntryType.NORMAL
     term: int = 0
     doubtful: bool = False
     """The connection it was forwarded over broke: it may or may not have arrived."""
@@ -62,7 +65,7 @@ class Proposals:
         self._queue.append(proposal)
         return None
 
-    def take(self, term: int) -> tuple[bytes, ...]:
+    def take(self, term: int) -> tuple[Entry, ...]:
         """Everything queued, now in flight in `term`."""
         batch = tuple(self._queue)
         self._queue.clear()
@@ -70,7 +73,7 @@ class Proposals:
             proposal.term = term
             proposal.doubtful = False
             self._in_flight[proposal.payload] = proposal
-        return tuple(proposal.payload for proposal in batch)
+        return tuple([Entry(0, 0, p.payload, p.kind) for p in batch])
 
     def put_back(self, payloads: tuple[bytes, ...]) -> None:
         """Raft did not take them: queue them again, in front."""

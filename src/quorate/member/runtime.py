@@ -50,6 +50,10 @@ PROGRESS_S = 600.0
 """Interval of watch progress notifications (etcd's default)."""
 
 
+class Removed(Exception):
+    """The cluster has gone on without this member; the text says what to do."""
+
+
 class Runtime:
     """Everything that moves in a running member."""
 
@@ -143,6 +147,8 @@ class Runtime:
         for waiter, outcome in effects.replies:
             waiter(outcome)
         self._flush()
+        if effects.members_changed:
+            self._members_changed()
         # What waiters asked for wakes the driver by itself; only reports go on in this turn.
         return any(work.responses for work in effects.appends)
 
@@ -284,6 +290,14 @@ class Runtime:
         point = AppliedPoint(snapshot.index, snapshot.term, snapshot.conf_state)
         self.backend.load(point, self._images.read(snapshot.index, snapshot.term))
         self._images.clear()
+
+    def _members_changed(self) -> None:
+        self.update_peers()
+        if self.is_removed(self.core.config.member_id):
+            # The others may still need what this one has to say about its removal.
+            self._loop.call_later(self.core.config.election_timeout_s, self._failed, Removed(
+                "this member was removed from the cluster for good; to use the machine again, "
+                "add it as a new member and start it with an empty data directory"))
 
     def update_peers(self) -> None:
         """Talk to exactly the members that the state has."""

@@ -132,8 +132,12 @@ class Node:
 
     def propose(self, *data: bytes) -> None:
         """Append entries, in one message; raises ProposalDropped."""
-        self.raft.step(Message(T.PROP, from_=self.id, entries=tuple(
-            [Entry(0, 0, payload) for payload in data])))
+        self.propose_entries(tuple([Entry(0, 0, payload) for payload in data]))
+
+    def propose_entries(self, entries: tuple[Entry, ...]) -> None:
+        """The same with entries whose term and index are not looked at; raises ProposalDropped.
+        A configuration change that must not be made now becomes an empty entry."""
+        self.raft.step(Message(T.PROP, from_=self.id, entries=entries))
 
     def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
         """Append a configuration change; raises ProposalDropped."""

@@ -56,12 +56,21 @@ def to_json(member: Member) -> bytes:
 
 def from_json(data: bytes) -> Member:
     """See `to_json`; raises ValueError."""
-    value = json.loads(data)
+    return _from_value(json.loads(data))
+
+
+def _from_value(value: object) -> Member:
     if not isinstance(value, dict) or not isinstance(value.get("id"), int):
-        raise ValueError(f"not a member: {data!r}")
+        raise ValueError(f"not a member: {value!r}")
     return Member(
         value["id"], str(value.get("name", "")), tuple(map(str, value.get("peerURLs") or ())),
         tuple(map(str, value.get("clientURLs") or ())), bool(value.get("isLearner", False)))
+
+
+def from_json_list(data: bytes) -> list[Member]:
+    """One member as `to_json` writes it, or a list of them; raises ValueError."""
+    value = json.loads(data)
+    return [_from_value(v) for v in (value if isinstance(value, list) else [value])]
 
 
 class Members:
@@ -121,12 +130,12 @@ class Members:
         if not context:
             return None
         try:
-            member = from_json(context)
+            described = [m for m in from_json_list(context) if m.id == id_]
         except ValueError:
             return None
-        known = self.get(id_)
-        if member.id != id_:
+        if not described:
             return None
+        member, known = described[0], self.get(id_)
         if known is not None and not member.name:
             member = replace(member, name=known.name, client_urls=known.client_urls)
         return member
