@@ -137,3 +137,16 @@ def test_a_failed_sync_is_final() -> None:
 
     with pytest.raises(Exception, match="failed to sync before"):
         wal.sync()
+
+
+def test_a_commit_index_never_is_ahead_of_a_torn_tail() -> None:
+    """Entries that arrive committed may be torn off behind their hard state."""
+    for cut in range(1, 60):
+        files = SimFiles()
+        wal = _create(files)
+        wal.append(HardState(2, 1, 3), [Entry(2, 2, b"two"), Entry(2, 3, b"three")])
+        path, _, written = wal.extent
+        for offset in range(max(0, written - cut), written):
+            wal._file.write_at(offset, b"\0")  # type: ignore[union-attr]
+        _, contents = Wal.open(files, "wal", SEGMENT_BYTES)
+        assert contents.hard_state.commit <= 1 + len(contents.entries), (path, cut)

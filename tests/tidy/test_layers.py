@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 """docs/decisions/001-ports.md; every package may import itself."""
 
 PURE = ("raft", "wire", "state", "check", "member/core.py", "member/proposals.py",
-        "member/reads.py",
+        "member/reads.py", "member/removal.py",
         "member/leases.py", "member/leasecalls.py", "member/leasekeeper.py",
         "member/leadership.py", "member/logkeeper.py", "member/watchhub.py",
         "member/requests.py", "member/effects.py", "member/serving.py")

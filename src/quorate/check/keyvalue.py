@@ -1,8 +1,8 @@
 """etcd's key-value semantics as a model for judges: state before, request in; response, events out.
 
 Written apart from `state/` on purpose: a judge that shared the product's code would share its
-mistakes. Plain dictionaries, no history, no durability, no options that recorded workloads do
-not use (`Unjudged` names them). Source: etcd-surface.md §3 and etcd's apply and mvcc packages.
+mistakes. Plain dictionaries, every version of every key, no durability. Source: etcd-surface.md
+§3 and etcd's apply and mvcc packages.
 
 Invariants: `execute` never changes the state; `advance` is the only thing that does.
 Not here: which revision a call has, and whether that was possible (revisions.py).
@@ -10,6 +10,7 @@ Not here: which revision a call has, and whether that was possible (revisions.py
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ class Change(NamedTuple):
     kv: kv_pb2.KeyValue | None
 
 
-class Unjudged(ValueError):
-    """The request uses an option that the model does not know; the text names it."""
+class Impossible(Exception):
+    """No member may answer this request in this state; the text says why."""
 
 
 @dataclass(slots=True)
@@ -36,6 +37,17 @@ class State:
 
     revision: int = 1
     kvs: dict[bytes, kv_pb2.KeyValue] = field(default_factory=dict)
+    _versions: dict[bytes, list[tuple[int, kv_pb2.KeyValue | None]]] = field(default_factory=dict)
+
+    def at(self, revision: int) -> dict[bytes, kv_pb2.KeyValue]:
+        """All keys as they were then."""
+        past = {}
+        for key, versions in self._versions.items():
+            after = bisect_right(versions, revision, key=lambda version: version[0])
+            kv = versions[after - 1][1] if after else None
+            if kv is not None:
+                past[key] = kv
+        return past
 
     def advance(self, changes: list[Change]) -> None:
         """Apply the events of the next revision."""
@@ -45,10 +57,12 @@ class State:
                 self.kvs.pop(key, None)
             else:
                 self.kvs[key] = kv
+            self._versions.setdefault(key, []).append((self.revision, kv))
 
 
 def execute(state: State, request: Request) -> tuple[Response, list[Change]]:
-    """What the request would answer (without header) and change as the next revision."""
+    """What the request would answer (without header) and change as the next revision; raises
+    Impossible."""
     draft = _Draft(state)
     return draft.run(request), draft.changes
 
@@ -64,6 +78,7 @@ class _Draft:
     """The effects of one request so far; later parts of a transaction see earlier ones."""
 
     def __init__(self, state: State) -> None:
+        self._state = state
         self._kvs = dict(state.kvs)
         self._revision = state.revision + 1
         self.changes: list[Change] = []
@@ -78,11 +93,13 @@ class _Draft:
         return self._txn(request)
 
     def _put(self, request: rpc.PutRequest) -> rpc.PutResponse:
-        if request.ignore_value or request.ignore_lease:
-            raise Unjudged("put with ignore_value or ignore_lease")
         before = self._kvs.get(request.key)
+        if (request.ignore_value or request.ignore_lease) and before is None:
+            raise Impossible("it keeps the value or the lease of a key that is not there")
+        kept = before or kv_pb2.KeyValue()
         kv = kv_pb2.KeyValue(
-            key=request.key, value=request.value, lease=request.lease,
+            key=request.key, value=kept.value if request.ignore_value else request.value,
+            lease=kept.lease if request.ignore_lease else request.lease,
             mod_revision=self._revision,
             create_revision=before.create_revision if before else self._revision,
             version=before.version + 1 if before else 1)
@@ -91,24 +108,28 @@ class _Draft:
         return rpc.PutResponse(prev_kv=before if request.prev_kv else None)
 
     def _delete(self, request: rpc.DeleteRangeRequest) -> rpc.DeleteRangeResponse:
-        keys = self._select(request.key, request.range_end)
+        keys = _select(self._kvs, request.key, request.range_end)
         gone = [self._kvs.pop(key) for key in keys]
         self.changes += [Change(key, None) for key in keys]
         return rpc.DeleteRangeResponse(
             deleted=len(gone), prev_kvs=gone if request.prev_kv else [])
 
     def _range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
-        if (request.revision or request.sort_order or request.min_mod_revision
-                or request.max_mod_revision or request.min_create_revision
-                or request.max_create_revision):
-            raise Unjudged("range with a revision, an order or with revision bounds")
-        keys = self._select(request.key, request.range_end)
-        shown = keys[:request.limit] if request.limit else keys
-        kvs = [] if request.count_only else [self._kvs[key] for key in shown]
+        kvs = self._kvs
+        if request.revision > self._state.revision:
+            raise Impossible(f"revision {request.revision} is yet to come")
+        if request.revision:
+            kvs = self._state.at(request.revision)
+        found = [kvs[key] for key in _select(kvs, request.key, request.range_end)]
+        shown = _ordered(request, [kv for kv in found if _bounded(request, kv)])
+        more = bool(request.limit) and len(shown) > request.limit
+        if more:
+            shown = shown[:request.limit]
+        if request.count_only:
+            return rpc.RangeResponse(count=len(found))
         if request.keys_only:
-            kvs = [_without_value(kv) for kv in kvs]
-        return rpc.RangeResponse(
-            kvs=kvs, count=len(keys), more=not request.count_only and len(shown) < len(keys))
+            shown = [_without_value(kv) for kv in shown]
+        return rpc.RangeResponse(kvs=shown, count=len(found), more=more)
 
     def _txn(self, request: rpc.TxnRequest) -> rpc.TxnResponse:
         succeeded = all(self._holds(compare) for compare in request.compare)
@@ -123,7 +144,7 @@ class _Draft:
         return response
 
     def _holds(self, compare: rpc.Compare) -> bool:
-        keys = self._select(compare.key, compare.range_end)
+        keys = _select(self._kvs, compare.key, compare.range_end)
         if not keys:
             if compare.range_end:
                 return True
@@ -132,10 +153,36 @@ class _Draft:
             return _compare(compare, kv_pb2.KeyValue())
         return all(_compare(compare, self._kvs[key]) for key in keys)
 
-    def _select(self, start: bytes, end: bytes) -> list[bytes]:
-        if not end:
-            return [start] if start in self._kvs else []
-        return sorted(key for key in self._kvs if within(key, start, end))
+
+def _select(kvs: dict[bytes, kv_pb2.KeyValue], start: bytes, end: bytes) -> list[bytes]:
+    if not end:
+        return [start] if start in kvs else []
+    return sorted(key for key in kvs if within(key, start, end))
+
+
+def _bounded(request: rpc.RangeRequest, kv: kv_pb2.KeyValue) -> bool:
+    """Whether it is inside the request's revision bounds; 0 is no bound."""
+    return not (
+        kv.mod_revision < request.min_mod_revision
+        or kv.create_revision < request.min_create_revision
+        or 0 < request.max_mod_revision < kv.mod_revision
+        or 0 < request.max_create_revision < kv.create_revision)
+
+
+def _ordered(
+    request: rpc.RangeRequest, kvs: list[kv_pb2.KeyValue]
+) -> list[kv_pb2.KeyValue]:
+    """Keys come in ascending order; a target other than the key without an order means
+    ascending, too (etcd's server/etcdserver/txn)."""
+    order, target = request.sort_order, request.sort_target
+    if order == rpc.RangeRequest.NONE and target == rpc.RangeRequest.KEY:
+        return kvs
+    name = {
+        rpc.RangeRequest.KEY: "key", rpc.RangeRequest.VERSION: "version",
+        rpc.RangeRequest.CREATE: "create_revision", rpc.RangeRequest.MOD: "mod_revision",
+        rpc.RangeRequest.VALUE: "value"}[target]
+    return sorted(kvs, key=lambda kv: getattr(kv, name),
+                  reverse=order == rpc.RangeRequest.DESCEND)
 
 
 def _without_value(kv: kv_pb2.KeyValue) -> kv_pb2.KeyValue:

@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quorate.check.keyvalue import Change, Request, Response, State, Unjudged, execute
+from quorate.check.keyvalue import Change, Impossible, Request, Response, State, execute
 from quorate.check.linearizability import NEVER
 from quorate.wire._generated import rpc_pb2 as rpc
 
@@ -51,8 +51,7 @@ EventLog = Sequence[tuple[int, list[Change]]]
 
 
 def judge_revisions(calls: Iterable[Call], log: EventLog) -> list[str]:
-    """What is wrong, in sentences; empty if nothing is. Raises Unjudged for requests that the
-    model does not know."""
+    """What is wrong, in sentences; empty if nothing is."""
     return _Judge(list(calls), log).run()
 
 
@@ -95,7 +94,7 @@ class _Judge:
                     self._too_old(call, "not larger than")
             return fitting[0]
         for call in self._unknown:
-            if self._floor[call] < revision and _same(execute(state, call.request)[1], changes):
+            if self._floor[call] < revision and _same(_effects(state, call), changes):
                 self._unknown.remove(call)
                 return None
         if not _is_end_of_lease(state, changes):
@@ -107,7 +106,11 @@ class _Judge:
         for call in self._at[state.revision]:
             if call is writer or call.response is None:
                 continue
-            answer, changes = execute(state, call.request)
+            try:
+                answer, changes = execute(state, call.request)
+            except Impossible as why:
+                self._wrong.append(f"{_name(call)} was answered, although {why}")
+                continue
             if changes:
                 self._wrong.append(f"{_name(call)} was acknowledged, but is not what "
                                    f"happened at its revision")
@@ -142,9 +145,19 @@ def _serializable(request: Request) -> bool:
 
 
 def _fits(state: State, call: Call, changes: list[Change]) -> bool:
-    answer, effects = execute(state, call.request)
+    try:
+        answer, effects = execute(state, call.request)
+    except Impossible:
+        return False
     return bool(effects) and _same(effects, changes) and call.response is not None and _equal(
         answer, call.response)
+
+
+def _effects(state: State, call: Call) -> list[Change]:
+    try:
+        return execute(state, call.request)[1]
+    except Impossible:
+        return []
 
 
 def _same(one: list[Change], other: list[Change]) -> bool:
@@ -192,4 +205,4 @@ def _text(message: Request | Response) -> str:
     return "{" + " ".join(str(message).split()) + "}"
 
 
-__all__ = ["Call", "Change", "EventLog", "Unjudged", "judge_revisions"]
+__all__ = ["Call", "Change", "EventLog", "judge_revisions"]

@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     "serve": ("quorate.cli.serve", "run one member, with etcd's flags"),
     "shims": ("quorate.cli.shims", "write an `etcd` executable that is quorate"),
+    "sim": ("quorate.cli.sim", "simulate clusters of the shipped member under faults"),
     "conformance": ("quorate.cli.conformance", "run other projects' test data"),
 }
 

@@ -141,6 +141,8 @@ class _SimFile:
 
     def write_at(self, offset: int, data: bytes) -> None:
         self._files.step("write")
+        if self._files.full:
+            raise OSError(28, "No space left on device")
         live = self._inode.live
         if len(live) < offset + len(data):
             live.extend(bytes(offset + len(data) - len(live)))
@@ -169,6 +171,7 @@ class SimFiles:
         self.steps = 0
         self.crash_at: int | None = None
         self.fail_syncs = False
+        self.full = False
 
     def step(self, kind: str) -> None:
         """One operation is about to happen."""
@@ -181,6 +184,8 @@ class SimFiles:
     def create(self, path: str, size: int) -> File:
         """See `Files`."""
         self.step("create")
+        if self.full:
+            raise OSError(28, "No space left on device")
         if path in self._live:
             raise FileExistsError(path)
         self._live[path] = _Inode(bytearray(size), bytearray())
@@ -218,6 +223,13 @@ class SimFiles:
         start = path + "/"
         self._safe = {p: i for p, i in self._safe.items() if not p.startswith(start)}
         self._safe.update({p: i for p, i in self._live.items() if p.startswith(start)})
+
+    def flip(self, path: str, offset: int, bit: int) -> None:
+        """Rot: one bit of what is on the disk changes."""
+        inode = self._live[path]
+        inode.live[offset] ^= 1 << bit
+        if offset < len(inode.safe):
+            inode.safe[offset] ^= 1 << bit
 
     def crash(self, rng: random.Random) -> None:
         """Lose power: what was not synced is gone, except for what `rng` lets through: any

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from threading import Lock
+from typing import NamedTuple
 from zlib import crc32
 
 from quorate.disk.files import File, Files
@@ -103,6 +104,14 @@ class Segment:
     last_index: int
 
 
+class Extent(NamedTuple):
+    """Offsets in a segment."""
+
+    path: str
+    synced: int
+    written: int
+
+
 class Wal:
     """An open log, positioned at its end."""
 
@@ -167,8 +176,12 @@ class Wal:
                 return
         records: list[tuple[RecordType, bytes]] = []
         if hard_state is not None or self._commit_kept:
-            records.append((RecordType.HARD_STATE, encode_hard_state(self._hard_state)))
-            self._commit_kept = False
+            state = self._hard_state
+            if entries and state.commit >= entries[0].index:
+                # It must not say that entries are committed which may be torn off behind it.
+                state = state._replace(commit=entries[0].index - 1)
+            records.append((RecordType.HARD_STATE, encode_hard_state(state)))
+            self._commit_kept = state.commit != self._hard_state.commit
         if len(entries) == 1:
             records.append((RecordType.ENTRY, encode_entry(entries[0])))
         elif entries:
@@ -207,6 +220,11 @@ class Wal:
         idle for a moment, so that rot of the tail can be told from a torn write."""
         if self._synced > self._marked and not self._dirty:
             self._write([])
+
+    @property
+    def extent(self) -> Extent:
+        """How far the current segment is synced and written."""
+        return Extent(f"{self._directory}/{self._segments[-1].name}", self._synced, self._offset)
 
     @property
     def wants_spare(self) -> bool:

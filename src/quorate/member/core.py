@@ -29,6 +29,7 @@ from quorate.member.leasekeeper import LeaseKeeper
 from quorate.member.logkeeper import LogKeeper
 from quorate.member.proposals import Proposal, Proposals
 from quorate.member.reads import Read, Reads
+from quorate.member.removal import Removal
 from quorate.member.requests import RequestIds, encode_request
 from quorate.member.watchhub import WatchHub
 from quorate.raft.confchange import decode_conf_change, encode_conf_change
@@ -97,6 +98,7 @@ class MemberCore:
         self.conf_state: ConfState = backend.applied.conf_state
         self._batches: deque[bytes] = deque(maxlen=BATCHES_REMEMBERED)
         self._effects = Effects()
+        self.removal = Removal(node, machine.members)
         self._stopping = False
         self._request_timeout_s = config.request_timeout_s
 
@@ -380,8 +382,8 @@ class MemberCore:
 
     def _apply_conf_change(self, entry: Entry) -> None:
         change = decode_conf_change(entry.type, entry.data)
-        self.machine.members.apply_conf_change(change)
         self.conf_state = self.node.apply_conf_change(change)
+        self.machine.members.apply_conf_change(change, self.conf_state)
         self._effects.members_changed = True
         proposal = self.proposals.applied(entry.data)
         if proposal is not None:

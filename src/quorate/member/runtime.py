@@ -148,7 +148,7 @@ class Runtime:
             waiter(outcome)
         self._flush()
         if effects.members_changed:
-            self._members_changed()
+            self.update_peers()
         # What waiters asked for wakes the driver by itself; only reports go on in this turn.
         return any(work.responses for work in effects.appends)
 
@@ -262,6 +262,14 @@ class Runtime:
             member_id, self._random.uniform(0.002, EARLY_CAMPAIGN_JITTER_S), self._loop.time())
         self.wake()
 
+    def on_refused(self, member_id: int) -> None:
+        """The peer says that this member was removed."""
+        self.core.removal.told(member_id)
+        if self.core.removal.dispensable:
+            self._failed(Removed(
+                "this member was removed from the cluster for good; to use the machine again, "
+                "add it as a new member and start it with an empty data directory"))
+
     def on_snapshot_sent(self, member_id: int, ok: bool) -> None:
         """A snapshot left, or failed to."""
         self.core.node.report_snapshot(member_id, ok)
@@ -282,22 +290,15 @@ class Runtime:
         return b"[" + b",".join(map(to_json, self.core.machine.members.all())) + b"]"
 
     def is_removed(self, member_id: int) -> bool:
-        """Whether that member was removed for good."""
-        return self.core.machine.members.is_removed(member_id)
+        """Whether that member was removed for good, as far as this one will still know after a
+        power cut: the member stops when enough others tell it so."""
+        return self.core.removal.refuses(member_id, self.backend.durable.conf_state)
 
     def _install(self, snapshot: Snapshot) -> None:
         """Replace the state by a received image; its WAL mark is durable already."""
         point = AppliedPoint(snapshot.index, snapshot.term, snapshot.conf_state)
         self.backend.load(point, self._images.read(snapshot.index, snapshot.term))
         self._images.clear()
-
-    def _members_changed(self) -> None:
-        self.update_peers()
-        if self.is_removed(self.core.config.member_id):
-            # The others may still need what this one has to say about its removal.
-            self._loop.call_later(self.core.config.election_timeout_s, self._failed, Removed(
-                "this member was removed from the cluster for good; to use the machine again, "
-                "add it as a new member and start it with an empty data directory"))
 
     def update_peers(self) -> None:
         """Talk to exactly the members that the state has."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 
 import httptools
 
@@ -77,6 +78,11 @@ class StreamClient(asyncio.Protocol):
         self._status = 0
         self._error = ""
         self.heard = asyncio.get_running_loop().time()
+
+    @property
+    def refused_as_removed(self) -> bool:
+        """Whether the peer says that this member was removed."""
+        return self._status == HTTPStatus.GONE
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""

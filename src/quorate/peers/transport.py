@@ -152,6 +152,8 @@ class Peer:
         self._complained = ""
 
     def _stream_ended(self, why: str, lost: bool) -> None:
+        if self._in is not None and self._in.refused_as_removed:
+            self._owner.handler.on_refused(self.id)
         self._in = None
         self.active_since = None
         self._ended.set()

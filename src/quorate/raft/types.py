@@ -93,6 +93,11 @@ class ConfState:
     learners_next: tuple[int, ...] = ()
     auto_leave: bool = False
 
+    @property
+    def members(self) -> set[int]:
+        """Everybody in any part of it."""
+        return {*self.voters, *self.learners, *self.voters_outgoing, *self.learners_next}
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

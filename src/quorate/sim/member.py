@@ -1,187 +1,356 @@
-"""One simulated member: the shipped core, WAL and state on a simulated disk.
+"""One simulated member: the shipped core, service, WAL and state on a simulated disk and clock.
 
 Differences from a real member (member/runtime.py): syncs and backend commits take simulated
-time, snapshot images travel as objects, and `crash` may happen between any two events.
+time, snapshot images travel as objects, the clock runs at a rate of its own, and the member can
+be stopped between any two effects of a turn or operations on a file.
 
-Not here: the faults (world.py), what clients do (client.py).
+Invariants, checked here: a storage step never changes the visible log (lesson L20); after a
+restart everything is there that the disk had reported as safe; damage in what was safe is
+noticed.
+
+Not here: the faults (faults.py), what clients do (client.py), a member's disk (simdisk.py).
 """
 
 from __future__ import annotations
 
-import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-from quorate.disk.files import SimFiles
-from quorate.disk.memory_backend import MemoryBackend
-from quorate.disk.wal import SnapshotMark, Wal, WalMetadata
+from quorate.disk.files import Crashed
+from quorate.disk.wal import SnapshotMark, Wal, WalDamaged, WalMetadata, WalSyncFailed
 from quorate.member.build import build_core, open_log
 from quorate.member.core import CoreConfig, MemberCore
-from quorate.member.effects import AppendWork
+from quorate.member.effects import AppendWork, Effects
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
 from quorate.raft.types import (
     ConfState, HardState, InvariantBroken, Message, MessageType, Snapshot, Storage,
 )
 from quorate.sim.clock import Clock
+from quorate.sim.plan import Plan
+from quorate.sim.simdisk import WAL_DIR, Promised, SimDisk
 from quorate.state.backend import AppliedPoint
 from quorate.state.machine import Machine
 from quorate.state.members import Member
 
-WAL_DIR = "wal"
-BACKEND_COMMIT_S = 0.1
-SEGMENT_BYTES = 16 << 10
-"""Small, so that a short run rolls and releases segments."""
-
+CLUSTER_ID = 0xC0FFEE
+SCRUB_RECORDS = 100
 REQUEST_BYTES_MAX = 1 << 20
+EARLY_CAMPAIGN_JITTER_S = 0.03
 
 TAIL = 20
-"""Entries at the end of the log that no storage step may change (lesson L20)."""
+"""Entries at the end of the log that no storage step may change."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimSettings:
-    """Drawn per seed."""
+@dataclass(slots=True)
+class Surroundings:
+    """What a member reports to. `send` takes a message and a snapshot image, `observe` is called
+    after each turn, `note` gets a line for the timeline."""
 
-    cluster_id: int
-    members: tuple[Member, ...]
-    sync_s_min: float
-    sync_s_max: float
-    snapshot_count: int
-    snapshot_catch_up_entries: int
-
-    @property
-    def conf_state(self) -> ConfState:
-        """The first configuration."""
-        return ConfState(voters=tuple(sorted(member.id for member in self.members)))
+    clock: Clock
+    plan: Plan
+    send: Callable[[Message, object], None]
+    observe: Callable[[SimMember], None]
+    note: Callable[[int, str], None]
+    refusals: Callable[[int], list[int]]
+    """Members that would answer a connection by this one with "you were removed"."""
 
 
 class SimMember:
-    """A member that can crash and come back."""
+    """A member that can be killed, lose power, pause, and come back."""
 
     def __init__(
-        self, member_id: int, settings: SimSettings, clock: Clock, rng: random.Random,
-        send: Callable[[Message, object], None], observe: Callable[[SimMember], None],
+        self, member_id: int, around: Surroundings, founders: tuple[Member, ...]
     ) -> None:
+        """With `founders` it begins with them; without it waits to be told by a leader."""
         self.id = member_id
-        self._settings = settings
-        self._clock = clock
-        self._rng = rng
-        self._send = send
-        self._observe = observe
-        self._files = SimFiles()
+        self._around = around
+        self._clock, plan = around.clock, around.plan
+        self._rng = plan.stream(f"member {member_id}")
+        self.disk = SimDisk(plan.stream(f"disk {member_id}"), plan.segment_bytes)
         self.life = 0
+        self.core: MemberCore | None = None
+        self.paused = False
+        self.removed = False
+        self.fuse: int | None = None
+        """Effects until the power fails."""
+        self.pause_fuse: int | None = None
+        """Effects until it pauses, inside a turn."""
+        self._rate = self._rng.uniform(1 - plan.drift, 1 + plan.drift)
+        self._offset_s = 0.0
+        self._backlog: deque[Callable[[], None]] = deque()
+        self._turning = self._scheduled = False
         self._syncing: list[AppendWork] = []
         self._queue: list[AppendWork] = []
-        self._images: dict[tuple[int, int], tuple[AppliedPoint, list[bytes]]] = {}
-        self.backend = MemoryBackend()
-        self.core: MemberCore | None = None
-        self._bootstrap()
+        self._promised = Promised(HardState(), {})
+        self._config = CoreConfig(
+            CLUSTER_ID, member_id, tick_s=plan.election_s / 10,
+            election_timeout_s=plan.election_s, snapshot_count=plan.snapshot_count,
+            snapshot_catch_up_entries=plan.catch_up)
+        self._begin(founders)
+
+    def _begin(self, founders: tuple[Member, ...]) -> None:
+        backend, metadata = self.disk.backend, WalMetadata(CLUSTER_ID, self.id)
+        if not founders:
+            Wal.create(self.disk.files, WAL_DIR, metadata, SnapshotMark(), HardState(),
+                       self._around.plan.segment_bytes).close()
+            return
+        point = AppliedPoint(1, 1, ConfState(voters=tuple(sorted(m.id for m in founders))))
+        machine = Machine(backend)
+        for member in founders:
+            machine.members.add(member)
+        backend.advance(point)
+        self.disk.commit_backend()
+        Wal.create(self.disk.files, WAL_DIR, metadata, SnapshotMark(*point), HardState(1, 0, 1),
+                   self._around.plan.segment_bytes).close()
 
     @property
     def up(self) -> bool:
-        """Whether it runs."""
+        """Whether it runs, if only as a paused process."""
         return self.core is not None
+
+    @property
+    def now(self) -> float:
+        """The member's own monotonic clock."""
+        return self._offset_s + self._rate * self._clock.now
 
     # Life.
 
-    def _bootstrap(self) -> None:
-        point = AppliedPoint(1, 1, self._settings.conf_state)
-        machine = Machine(self.backend)
-        for member in self._settings.members:
-            machine.members.add(member)
-        self.backend.advance(point)
-        self._commit_backend()
-        Wal.create(
-            self._files, WAL_DIR, WalMetadata(self._settings.cluster_id, self.id),
-            SnapshotMark(*point), HardState(1, 0, 1), SEGMENT_BYTES).close()
-
     def start(self) -> None:
-        """Come up from what is on the disk."""
-        self.life += 1
-        self._wal, contents = Wal.open(self._files, WAL_DIR, SEGMENT_BYTES)
-        log = open_log(contents, self.backend.applied)
-        config = CoreConfig(
-            self._settings.cluster_id, self.id, snapshot_count=self._settings.snapshot_count,
-            snapshot_catch_up_entries=self._settings.snapshot_catch_up_entries)
-        self.stable: Storage = log
-        self.core = build_core(
-            config, log, self.backend, RequestIds(self.id, self.life),
-            lambda tick: self._rng.randrange(tick, 2 * tick), self._clock.now,
-            durable=lambda: self.backend.durable)
-        self.service = MemberService(
-            self.core, lambda: None, version="simulated", request_bytes_max=REQUEST_BYTES_MAX)
-        self._repeat(config.tick_s, self._tick)
-        self._repeat(BACKEND_COMMIT_S, self._commit_and_cut)
-
-    def crash(self) -> None:
-        """Stop at once: un-synced bytes and memory are lost."""
-        self.core = None
-        self._syncing, self._queue = [], []
-        self._images.clear()
-        self._files.crash(self._rng)
-        self.backend.crash()
-
-    # One turn.
-
-    def turn(self) -> None:
-        """Drain the core until it has nothing more to say."""
-        core = self.core
-        if core is None:
+        """Come up from what is on the disk, or stay down if it is damaged."""
+        if self.up or self.removed:
             return
-        while effects := core.drain(self._clock.now):
-            for message in effects.messages:
-                self._send_message(message)
-            if effects.appends:
-                self._append(effects.appends)
-            for waiter, outcome in effects.replies:
-                waiter(outcome)
-        self._observe(self)
+        try:
+            opened = self.disk.open()
+        except WalDamaged as damaged:
+            if not self.disk.rotten:
+                raise InvariantBroken(f"member {self.id}: {damaged}") from damaged
+            self.note(f"refuses to start: {damaged}")
+            return
+        except (OSError, WalSyncFailed) as failure:
+            self.note(f"cannot start: {failure}")
+            return
+        self.disk.check_kept(self._promised)
+        self.life += 1
+        log = open_log(opened, self.disk.backend.applied)
+        self.stable: Storage = log
+        plan = self._around.plan
+        self.core = build_core(
+            self._config, log, self.disk.backend, RequestIds(self.id, self.life),
+            lambda tick: self._rng.randrange(tick, 2 * tick), self.now,
+            durable=lambda: self.disk.backend.durable, message_bytes_max=plan.message_bytes,
+            in_flight=plan.in_flight)
+        self.service = MemberService(
+            self.core, self.wake, version="simulated", request_bytes_max=REQUEST_BYTES_MAX)
+        self._turning = self._scheduled = False
+        self.note(f"starts at term {log.initial_state()[0].term}, entry {log.last_index()}")
+        self._repeat(self._config.tick_s / self._rate, self._tick)
+        self._repeat(plan.commit_s, self._commit_and_cut)
+        self._repeat(plan.election_s, self._connect)
 
-    def snapshot_sent(self, to: int, ok: bool) -> None:
-        """What became of a snapshot that this member sent."""
+    def kill(self) -> None:
+        """The process is gone; what it wrote is still in the machine's memory."""
+        self._remember()
+        self.core = None
+        self.paused = False
+        self.fuse = self.pause_fuse = None
+        self._syncing, self._queue = [], []
+        self._backlog.clear()
+        self.disk.files.crash_at = None
+        self.disk.backend.crash()
+
+    def power_cut(self, *, torn: bool = False) -> None:
+        """The machine is gone: un-synced bytes are lost or torn; with `torn` a bit of what is left
+        of them is wrong, too."""
+        if self.up:
+            self.kill()
+        self.disk.power_cut(torn=torn)
+
+    def _remember(self) -> None:
+        """What the disk has promised to keep is looked for at the next start."""
         if self.core is not None:
-            self.core.node.report_snapshot(to, ok)
-            self.turn()
+            storage = self.core.log.storage
+            terms = {index: storage.term(index)
+                     for index in range(storage.first_index(), storage.last_index() + 1)}
+            self._promised = Promised(storage.initial_state()[0], terms)
+
+    def pause(self) -> None:
+        """Nothing happens in it until `resume`; what arrives waits."""
+        if self.up and not self.paused:
+            self.paused = True
+            self.note("pauses")
+
+    def resume(self, *, clock_stood_still_s: float = 0.0) -> None:
+        """Go on; as after a suspension, the monotonic clock may not have run meanwhile."""
+        if not self.paused:
+            return
+        self._offset_s -= self._rate * clock_stood_still_s
+        self.paused = False
+        self.note("resumes")
+        life = self.life
+        while self._backlog and not self.paused and self.up and life == self.life:
+            self.post(self._backlog.popleft())
+
+    # Events.
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run `call` in the member, now or when it wakes up."""
+        if not self.up:
+            return
+        if self.paused:
+            self._backlog.append(call)
+            return
+        try:
+            call()
+        except Crashed:
+            self.note("loses power")
+            self.power_cut()
+        except (WalSyncFailed, OSError) as failure:
+            self.note(f"stops: {failure}")
+            self.power_cut()  # a disk that failed has lost what the system still held
 
     def receive(self, message: Message, image: object) -> bool:
         """A message arrived; whether the member is up."""
         if self.core is None:
             return False
+        self.post(partial(self._receive, message, image))
+        return True
+
+    def _receive(self, message: Message, image: object) -> None:
+        assert self.core is not None
+        if self.core.machine.members.is_removed(message.from_):
+            return
         if message.type is MessageType.SNAP and message.snapshot is not None:
             assert isinstance(image, tuple)
-            self._images[message.snapshot.index, message.snapshot.term] = image
-        self.core.receive(message, self._clock.now)
-        self.turn()
-        return True
+            self.disk.images[message.snapshot.index, message.snapshot.term] = image
+        self.core.receive(message, self.now)
+        self.wake()
 
     def lost(self, member_id: int) -> None:
         """The connection to a member broke."""
+        jitter_s = self._rng.uniform(0.0, EARLY_CAMPAIGN_JITTER_S)
+
+        def lost() -> None:
+            if self.core is not None:
+                self.core.peer_lost(member_id, jitter_s, self.now)
+                self._clock.after(jitter_s + 0.001, lambda: self.post(self._campaign))
+                self.wake()
+
+        self.post(lost)
+
+    def snapshot_sent(self, to: int, ok: bool) -> None:
+        """What became of a snapshot that this member sent."""
+
+        def report() -> None:
+            if self.core is not None:
+                self.core.node.report_snapshot(to, ok)
+                self.wake()
+
+        self.post(report)
+
+    def _campaign(self) -> None:
         if self.core is not None:
-            self.core.peer_lost(member_id, self._rng.uniform(0.0, 0.03), self._clock.now)
-            self.turn()
+            self.core.wake(self.now)
+            self.wake()
 
     def _tick(self) -> None:
         assert self.core is not None
-        self.core.tick(self._clock.now)
+        self.core.tick(self.now)
         self.turn()
 
     def _repeat(self, interval_s: float, call: Callable[[], None]) -> None:
         life = self.life
 
-        def again() -> None:
+        def due() -> None:
             if life == self.life and self.core is not None:
-                call()
-                self._clock.after(interval_s, again)
+                self.post(again)
 
-        self._clock.after(interval_s * self._rng.random(), again)
+        def again() -> None:
+            call()
+            if life == self.life and self.core is not None:
+                self._clock.after(interval_s, due)
+
+        self._clock.after(interval_s * self._rng.random(), due)
+
+    # One turn.
+
+    def wake(self) -> None:
+        """Take a turn: at once, or when more had time to gather."""
+        gather_s = self._around.plan.gather_s
+        if not gather_s:
+            self.turn()
+        elif not self._scheduled:
+            self._scheduled, life = True, self.life
+
+            def turn() -> None:
+                if life == self.life:
+                    self._scheduled = False
+                    self.post(self.turn)
+
+            self._clock.after(gather_s * self._rng.random(), turn)
+
+    def turn(self) -> None:
+        """Drain the core until it has nothing more to say."""
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            while self.core is not None and not self.paused and (
+                    effects := self.core.drain(self.now)):
+                self._carry_out(self._steps(effects))
+        finally:
+            self._turning = False
+        self._look()
+
+    def _look(self) -> None:
+        if self.core is not None:
+            self._around.observe(self)
+    def _connect(self) -> None:
+        """What peers say to a connection, as peers/transport.py hears it."""
+        assert self.core is not None
+        for member_id in self._around.refusals(self.id):
+            self.core.removal.told(member_id)
+        if self.core.removal.dispensable:
+            self.note("stops: it was removed")
+            self.removed = True
+            self.kill()
+
+    def _steps(self, effects: Effects) -> deque[Callable[[], None]]:
+        steps: deque[Callable[[], None]] = deque(
+            partial(self._send_message, message) for message in effects.messages)
+        if effects.appends:
+            steps.append(partial(self._append, effects.appends))
+        steps.extend(partial(waiter, outcome) for waiter, outcome in effects.replies)
+        return steps
+
+    def _carry_out(self, steps: deque[Callable[[], None]]) -> None:
+        """One by one, with a boundary before each at which the power may fail or the member may
+        pause."""
+        life = self.life
+        while steps and life == self.life and self.core is not None:
+            if self.fuse is not None:
+                self.fuse -= 1
+                if self.fuse < 0:
+                    raise Crashed("at an effect boundary")
+            if self.pause_fuse is not None:
+                self.pause_fuse -= 1
+                if self.pause_fuse < 0:
+                    self.pause_fuse = None
+                    self._backlog.appendleft(self.turn)
+                    self._backlog.appendleft(partial(self._carry_out, steps))
+                    self.pause()
+                    return
+            steps.popleft()()
 
     def _send_message(self, message: Message) -> None:
         if message.type is not MessageType.SNAP:
-            self._send(message, None)
+            self._around.send(message, None)
             return
-        point, chunks = self.backend.dump()
-        self._send(*_with_image(message, point, list(chunks)))
+        point, chunks = self.disk.backend.dump()
+        snapshot = Snapshot(point.index, point.term, point.conf_state)
+        self._around.send(replace(message, snapshot=snapshot), (point, list(chunks)))
 
     # Disk.
 
@@ -192,32 +361,40 @@ class SimMember:
 
     def _write(self) -> None:
         works, self._queue = self._queue, []
+        wal = self.disk.wal
         for work in works:
             if work.snapshot is not None:
                 snapshot = work.snapshot
-                self._wal.mark_snapshot(snapshot.index, snapshot.term, snapshot.conf_state)
-            self._wal.append(work.hard_state, work.entries)
+                wal.mark_snapshot(snapshot.index, snapshot.term, snapshot.conf_state)
+            wal.append(work.hard_state, work.entries)
         self._syncing = works
-        if not any(work.must_sync for work in works):
-            self._synced(self.life)
-            return
         life = self.life
-        delay_s = self._rng.uniform(self._settings.sync_s_min, self._settings.sync_s_max)
-        self._clock.after(delay_s, lambda: self._sync(life))
+        if any(work.must_sync for work in works):
+            delay_s = self.disk.sync_s(self._around.plan.sync_s)
+            self._clock.after(delay_s, lambda: self._synced_later(life))
+        else:
+            self._report()
+
+    def _synced_later(self, life: int) -> None:
+        if life != self.life or not self.up:
+            return
+        if self.disk.hung:
+            self._clock.after(self._config.tick_s, lambda: self._synced_later(life))
+            return
+        self.post(lambda: self._sync(life))
 
     def _sync(self, life: int) -> None:
         if life == self.life and self.core is not None:
-            self._wal.sync()
-            self._synced(life)
+            self.disk.wal.sync()
+            self._report()
             self.turn()
 
-    def _synced(self, life: int) -> None:
+    def _report(self) -> None:
         assert self.core is not None
         works, self._syncing = self._syncing, []
         for work in works:
             if work.snapshot is not None:
-                point, chunks = self._images.pop((work.snapshot.index, work.snapshot.term))
-                self.backend.load(point, iter(chunks))
+                self.disk.install(work.snapshot)
             log = self.core.node.raft.log
             last = log.last_index()
             first = max(log.first_index(), last - TAIL)
@@ -226,30 +403,22 @@ class SimMember:
             if not all(log.matches(term, index) for index, term in before):
                 raise InvariantBroken(
                     f"a storage step changed the log of {self.id}, which was {before}")
-        if self._queue and life == self.life:
+        if self._queue:
             self._write()
-
-    def _commit_backend(self) -> None:
-        batch = self.backend.freeze()
-        if batch is not None:
-            self.backend.write(batch)
-            self.backend.thaw(batch)
 
     def _commit_and_cut(self) -> None:
         assert self.core is not None
-        self._commit_backend()
-        self.core.machine.scrub(100)
-        durable = self.backend.durable
-        if not self._syncing:
-            self._wal.note_synced()
-        if not self._syncing and self.core.log.cut_due(durable):
-            self._wal.mark_snapshot(durable.index, durable.term, durable.conf_state)
-            self._wal.sync()
-            self._wal.release(self.core.log.cut(durable))
+        self.disk.commit_backend()
+        self.core.machine.scrub(SCRUB_RECORDS)
+        if self._syncing:
+            return
+        wal, durable = self.disk.wal, self.disk.backend.durable
+        wal.note_synced()
+        if self.core.log.cut_due(durable):
+            wal.mark_snapshot(durable.index, durable.term, durable.conf_state)
+            wal.sync()
+            wal.release(self.core.log.cut(durable))
 
-
-def _with_image(
-    message: Message, point: AppliedPoint, chunks: list[bytes]
-) -> tuple[Message, object]:
-    snapshot = Snapshot(point.index, point.term, point.conf_state)
-    return replace(message, snapshot=snapshot), (point, chunks)
+    def note(self, text: str) -> None:
+        """A line of this member's for the timeline."""
+        self._around.note(self.id, text)

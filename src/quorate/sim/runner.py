@@ -1,62 +1,97 @@
-"""Many seeds, one after the other: the small simulation of the test run.
+"""Many seeds, one after the other or on several cores; one seed, replayed; a plan, replayed.
 
-`python -m quorate.sim.runner --seeds 200` prints one line per seed that breaks a promise, with
-the command that replays it, and a summary. Not here: what a seed does (world.py).
+Not here: what a seed does (world.py), the command line (cli/sim.py), shrinking (shrink.py).
 """
 
 from __future__ import annotations
 
-import argparse
+import multiprocessing
 import time
 import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
+from quorate.sim.plan import Plan, draw
 from quorate.sim.world import Report, Violation, World
 
-SIZES = (3, 5)
-"""Cluster sizes, in turn over the seeds."""
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one plan: a report, or why it failed."""
+
+    plan: Plan
+    report: Report | None
+    failure: str
+    seconds: float
 
 
-def run_seed(seed: int) -> Report:
-    """Run one seed; raises Violation."""
-    return World(seed, SIZES[seed % len(SIZES)]).run()
+def run_plan(plan: Plan, tell: Callable[[str], None] | None = None) -> Outcome:
+    """Run a plan. Whatever is raised counts as a failure: a member that crashes is wrong, too."""
+    started = time.perf_counter()
+    report, failure = None, ""
+    try:
+        report = World(plan, tell).run()
+    except Violation as violation:
+        failure = str(violation)
+    except Exception as crash:
+        failure = (f"seed {plan.seed} ({plan.profile}, {plan.members} members): "
+                   f"{type(crash).__name__}: {crash}\n{traceback.format_exc()}")
+    return Outcome(plan, report, failure, time.perf_counter() - started)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line; 1 if any seed broke a promise."""
-    parser = argparse.ArgumentParser(prog="quorate.sim.runner", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--until-failure", action="store_true", help="stop at the first failure")
-    options = parser.parse_args(argv)
-    started, reports, failed = time.perf_counter(), [], 0
-    for seed in range(options.first, options.first + options.seeds):
-        try:
-            reports.append(run_seed(seed))
-        except Exception as failure:
-            failed += 1
-            if not isinstance(failure, Violation):
-                traceback.print_exc()
-            print(f"{failure}\n  replay: python -m quorate.sim.runner --first {seed} --seeds 1")
-            if options.until_failure:
-                break
-    print(_summary(reports, failed, time.perf_counter() - started))
-    return 1 if failed else 0
+def _run_seed(asked: tuple[int, str, int | None]) -> Outcome:
+    return run_plan(draw(*asked))
 
 
-def _summary(reports: list[Report], failed: int, seconds: float) -> str:
-    acknowledged = sum(report.acknowledged for report in reports)
-    crashes = sum(report.crashes for report in reports)
-    leaders = sum(report.leader_changes for report in reports)
-    expired = sum(report.expired_leases for report in reports)
-    snapshots = sum(report.snapshots for report in reports)
-    unknown = sum(report.unknown for report in reports)
-    watched = sum(report.watched for report in reports)
-    return (
-        f"{len(reports)} seeds held, {failed} failed in {seconds:.1f} s: {acknowledged} "
-        f"calls judged, {unknown} of unknown outcome, {watched} revisions watched, {leaders} "
-        f"leaders, {crashes} crashes, {expired} leases ended, "
-        f"{snapshots} snapshots sent")
+def run_seeds(
+    seeds: Iterable[int], profile: str = "swarm", members: int | None = None, jobs: int = 1
+) -> Iterator[Outcome]:
+    """Outcomes in order of seeds, as they come."""
+    asked = ((seed, profile, members) for seed in seeds)
+    if jobs == 1:
+        yield from map(_run_seed, asked)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(_run_seed, asked)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+@dataclass(slots=True)
+class Totals:
+    """Sums over many outcomes."""
+
+    seeds: int = 0
+    failed: int = 0
+    simulated_s: float = 0.0
+    seconds: float = 0.0
+    """Time of one core."""
+    events: int = 0
+    numbers: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
+    progress_elections: list[float] = field(default_factory=list)
+    stopped_safely: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """One more."""
+        self.seeds += 1
+        self.seconds += outcome.seconds
+        report = outcome.report
+        if report is None:
+            self.failed += 1
+            return
+        self.simulated_s += report.simulated_s
+        self.events += report.events
+        for name in ("acknowledged", "unknown", "watches", "watched", "commits", "leaders",
+                     "leases_ended", "renewals", "locks", "snapshots"):
+            self.numbers[name] += getattr(report, name)
+        self.faults.update(report.faults)
+        self.operations.update(report.operations)
+        self.stopped_safely += report.stopped_safely
+        if outcome.plan.profile != "excess":
+            self.progress_elections.append(report.progress_s / outcome.plan.election_s)
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds in a second of one core."""
+        return self.simulated_s / self.seconds if self.seconds else 0.0

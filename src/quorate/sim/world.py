@@ -1,274 +1,356 @@
-"""One simulated cluster decided by one seed: members, network, faults, clients, judgement.
+"""One simulated cluster, as its plan decides: members, network, faults, clients, judgement.
 
-Two phases. First faults: loss, delay, cuts in one or both directions, crashes that drop un-synced
-bytes, restarts. Then everything is healed and started, and the cluster must make progress and
-converge. Throughout: what invariants.py lists, and no lease ends early. At the end: all members
-give the same events, every watcher was given exactly those, the revision-order judge
-(check/revisions.py) confirms every answer that a client got, hashes are equal.
+Two phases. First faults. Then a random majority is healed, and alone must make progress within
+PROGRESS_ELECTIONS; then everything is healed, and all members must converge. Throughout: what
+invariants.py lists. At the end: what judge.py lists.
 
-Not here: the members (member.py), the clients (client.py, watcher.py), running many seeds
-(runner.py).
+In the profile "excess" more is broken than is promised to be survived: there the cluster may
+stop, and progress is not asked for, but whatever it did answer must have been right.
+
+Not here: the members (member.py), faults (faults.py, operator.py), clients (client.py,
+watcher.py), running many seeds (runner.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from quorate.check.keyvalue import within
-from quorate.check.revisions import judge_revisions
-from quorate.raft.types import Message
+from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
-from quorate.sim.invariants import Invariants
-from quorate.sim.member import SimMember, SimSettings
+from quorate.sim.faults import Faults
+from quorate.sim.invariants import Events, Invariants, is_majority
+from quorate.sim.judge import LeaseWatch, judge_clients
+from quorate.sim.member import SimMember, Surroundings
 from quorate.sim.network import LinkQuality, Network
-from quorate.sim.watcher import Given, Watcher
-from quorate.state.members import Member
+from quorate.sim.operator import Operator, described
+from quorate.sim.plan import Plan
+from quorate.sim.watcher import Watcher
 
-FAULTS_S = 20.0
-"""Simulated length of the first phase."""
+PROGRESS_ELECTIONS = 20
+"""Election timeouts within which a healed majority must have acknowledged a write."""
 
-HEAL_S = 15.0
-"""Time for progress and convergence after healing; several elections."""
+CONVERGE_ELECTIONS = 30
+"""The same until all members have applied the same, without clients."""
 
-CONVERGE_S = 10.0
-CONVERGE_LOOK_S = 0.05
-"""Without clients, members must be found equal within the first, looked at every so often."""
+SETTLE_S = 12.0
+"""Clients go on for this long after everything is healed: the longest lease and its end."""
 
-ABANDONED_S_MAX = 12.0
-"""A lease left alone before this, with a last renewal under way for 10 s, is over at the end."""
-
-LOST_CONNECTION_NOTICED = 0.7
-"""Chance that a peer notices a crash by its connection rather than by silence."""
+LOOK_ELECTIONS = 0.05
+"""How often, in election timeouts, is looked whether a phase is over."""
 
 
 class Violation(Exception):
     """A promise was broken; the text says which, where and when."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
     """What one seed did."""
 
     seed: int
     members: int
-    acknowledged: int
-    unknown: int
-    watched: int
-    leader_changes: int
-    crashes: int
-    cuts: int
-    expired_leases: int
-    snapshots: int
-    trace: str
+    simulated_s: float
+    events: int = 0
+    acknowledged: int = 0
+    unknown: int = 0
+    watches: int = 0
+    watched: int = 0
+    commits: int = 0
+    leaders: int = 0
+    leases_ended: int = 0
+    renewals: int = 0
+    locks: int = 0
+    snapshots: int = 0
+    progress_s: float = 0.0
+    """Until the healed majority acknowledged a write."""
+    stopped_safely: bool = False
+    """In "excess": it could not go on, and said so."""
+    faults: dict[str, int] = field(default_factory=dict)
+    operations: dict[str, int] = field(default_factory=dict)
+    trace: str = ""
 
 
 class World:
-    """Build it with a seed and `run` it."""
+    """Build it with a plan and `run` it. `tell` gets each line of the timeline."""
 
-    def __init__(self, seed: int, members: int) -> None:
-        self.seed = seed
-        self.rng = random.Random(seed)
+    def __init__(self, plan: Plan, tell: Callable[[str], None] | None = None) -> None:
+        self.plan = plan
         self.clock = Clock()
+        self.healing = False
+        self.snapshots = 0
+        self._tell = tell
         self._trace = hashlib.sha256()
-        self._ended: dict[int, float] = {}
-        self._tables: dict[int, set[int]] = {}
-        self.crashes = self.cuts = self.snapshots = 0
-        rng = self.rng
+        self._ids = plan.members
+        self._rng = plan.stream("world")
         self.network = Network(
-            self.clock, rng, LinkQuality(0.0002, rng.choice((0.001, 0.01, 0.05, 0.3)),
-                                         rng.choice((0.0, 0.01, 0.1, 0.3)),
-                                         rng.choice((0.0, 0.05))), self._deliver,
+            self.clock, plan.stream("network"),
+            LinkQuality(plan.delay_s, plan.loss, plan.duplication), self._deliver,
             self._delivered)
-        settings = SimSettings(
-            cluster_id=0xC0FFEE, members=tuple(
-                Member(id=n, name=f"m{n}", peer_urls=(f"http://m{n}:2380",), client_urls=(),
-                       is_learner=False) for n in range(1, members + 1)),
-            sync_s_min=0.0001, sync_s_max=rng.choice((0.0005, 0.005, 0.05, 0.3)),
-            snapshot_count=rng.choice((20, 100, 1000)),
-            snapshot_catch_up_entries=rng.choice((5, 50)))
-        self.members = {
-            n: SimMember(n, settings, self.clock, rng, self.network.send, self._observe)
-            for n in range(1, members + 1)}
-        self.invariants = Invariants(self.members.values, self._violation)
-        clients = rng.randrange(2, 6)
-        self.clients = [Client(f"c{n}", self.clock, rng, self._pick, clients)
-                        for n in range(clients)]
-        self.watchers = [
-            Watcher(self.clock, rng, self._pick, b"c", b"d"),
-            Watcher(self.clock, rng, self._pick, b"c0/", b"c00"),
-            Watcher(self.clock, rng, self._pick, b"c1/0", b"")]
+        self._around = Surroundings(
+            self.clock, plan, self.network.send, self._observe, self.note, self._refusals)
+        founders = tuple(described(i) for i in range(1, plan.members + 1))
+        self.members = {m.id: SimMember(m.id, self._around, founders) for m in founders}
+        self.events = Events(self.violation)
+        self.invariants = Invariants(self.members.values, self.events, self.violation)
+        self.leases = LeaseWatch(self.violation)
+        self.faults = Faults(self)
+        self.operator = Operator(self)
+        self.clients = [self._client(n) for n in range(plan.clients)]
+        self.watchers = [self._watcher(n) for n in range(plan.watchers)]
+
+    def _client(self, number: int) -> Client:
+        rng = self.plan.stream(f"client {number}")
+        return Client(f"c{number}", self.clock, rng, lambda: self.pick(rng), self.plan.clients,
+                      self.plan.pause_s)
+
+    def _watcher(self, number: int) -> Watcher:
+        rng = self.plan.stream(f"watcher {number}")
+        return Watcher(f"w{number}", self.clock, rng, lambda: self.pick(rng),
+                       0.25 * max(1.0, 10 * self.plan.pause_s))
+
+    # The two phases.
 
     def run(self) -> Report:
-        """Both phases and the judgement; raises Violation."""
-        for member in self.members.values():
+        """Everything; raises Violation."""
+        try:
+            return self._run()
+        except InvariantBroken as broken:
+            raise self.violation(f"{broken}") from broken
+
+    def _run(self) -> Report:
+        report = Report(self.plan.seed, len(self.members), 0.0)
+        for member in list(self.members.values()):
             member.start()
-        for client in self.clients:
-            client.start()
-        for watcher in self.watchers:
-            watcher.start()
-        self.clock.after(self.rng.uniform(0.0, 2.0), self._fault)
-        self.clock.run_until(FAULTS_S)
-        self._heal()
-        before = self._revision()
-        self.clock.run_until(FAULTS_S + HEAL_S)
+        for part in (*self.clients, *self.watchers):
+            part.start()
+        self.faults.schedule()
+        self.operator.schedule()
+        self.clock.run_until(self.plan.faults_s)
+        trouble = self.clock.now
+        self.healing = self.faults.over = True
+        if self.plan.profile == "excess":
+            self._heal(list(self.members))
+            self.clock.run_until(self.clock.now + PROGRESS_ELECTIONS * self.plan.election_s)
+            report.stopped_safely = not self._can_go_on()
+        else:
+            self._heal_majority()
+            report.progress_s = self._progress()
+        if not report.stopped_safely:
+            self._heal(list(self.members))
+            trouble = self.clock.now
+            self.clock.run_until(self.clock.now + SETTLE_S)
+        self._finish(report, trouble)
+        return report
+
+    def _finish(self, report: Report, trouble: float) -> None:
+        until = self.clock.now
         for client in self.clients:
             client.stopped = True
-        if self._revision() <= before:
-            raise self._violation("no progress after healing")
-        self._converge()
-        self._judge()
-        return Report(
-            self.seed, len(self.members),
-            sum(call.response is not None for c in self.clients for call in c.calls),
-            sum(call.response is None for c in self.clients for call in c.calls),
-            sum(len(w.given) for w in self.watchers), len(self.invariants.leaders), self.crashes,
-            self.cuts,
-            len(self._ended), self.snapshots, self._trace.hexdigest()[:16])
+        if not report.stopped_safely:
+            self._converge()
+            healthy = next(m for m in self.members.values() if m.id in self._voters() and m.up)
+            for watcher in self.watchers:
+                watcher.catch_up(healthy)
+        wrong = judge_clients(
+            self.plan, self.clients, self.watchers, self.events, self.leases,
+            trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
+            until=until, compacted=self.operator.compacted)
+        if wrong:
+            raise self.violation(wrong[0])
+        self._fill(report)
+
+    def _fill(self, report: Report) -> None:
+        calls = [call for client in self.clients for call in client.calls]
+        report.simulated_s, report.events = self.clock.now, self.clock.events
+        report.acknowledged = sum(call.response is not None for call in calls)
+        report.unknown = len(calls) - report.acknowledged
+        report.watches = sum(len(w.sessions) for w in self.watchers)
+        report.watched = sum(w.events for w in self.watchers)
+        report.commits, report.leaders = self.invariants.commits, len(self.invariants.leaders)
+        report.leases_ended, report.snapshots = len(self.leases.ended), self.snapshots
+        report.renewals = sum(c.holder.renewed for c in self.clients)
+        report.locks = sum(len(c.holder.holds) for c in self.clients)
+        report.faults = dict(sorted(self.faults.counts.items()))
+        report.operations = dict(sorted(self.operator.done.items()))
+        report.trace = self._trace.hexdigest()[:16]
+
+    def _progress(self) -> float:
+        """Wait until the healed majority acknowledges a write; how long that took."""
+        healed, before = self.clock.now, self._written()
+        deadline = healed + PROGRESS_ELECTIONS * self.plan.election_s + 10 * self.plan.pause_s
+        while self._written() == before:
+            if self.clock.now >= deadline:
+                raise self.violation("no write was acknowledged after healing")
+            self.clock.run_until(self.clock.now + LOOK_ELECTIONS * self.plan.election_s)
+        return self.clock.now - healed
+
+    def _written(self) -> int:
+        return len(self.events.log)
 
     def _converge(self) -> None:
         """Run on until all members have applied the same; leases still end meanwhile."""
-        deadline = self.clock.now + CONVERGE_S
+        deadline = self.clock.now + CONVERGE_ELECTIONS * self.plan.election_s
         while True:
-            self.clock.run_until(self.clock.now + CONVERGE_LOOK_S)
-            applied = {m.id: m.core.backend.applied.index for m in self.members.values()
-                       if m.core is not None}
-            if len(set(applied.values())) == 1:
-                return
+            self.clock.run_until(self.clock.now + LOOK_ELECTIONS * self.plan.election_s)
+            state = self.conf_state()
+            members = [self.members[i] for i in sorted(state.members)
+                       if not self.members[i].disk.rotten]
+            applied = {m.id: m.core.backend.applied.index if m.core is not None else None
+                       for m in members}
+            if len(set(applied.values())) == 1 and None not in applied.values():
+                break
             if self.clock.now >= deadline:
-                raise self._violation(f"members did not converge; they have applied {applied}")
+                raise self.violation(f"members did not converge; they have applied {applied}")
+        hashes = {(m.core.machine.revision, m.core.machine.hash_kv(0).hash)
+                  for m in members if m.core is not None}
+        if len(hashes) != 1:
+            raise self.violation(f"members differ after healing: {sorted(hashes)}")
 
-    # Faults.
+    # Healing.
 
-    def _fault(self) -> None:
-        if self.clock.now >= FAULTS_S:
-            return
-        choice = self.rng.random()
-        if choice < 0.4:
-            self._crash()
-        elif choice < 0.7:
-            self._cut()
+    def _heal_majority(self) -> None:
+        """A random majority works again, and only it; the others stay as they are, cut off or
+        not. With a change of the configuration under way everybody is healed: who is needed is
+        not known yet."""
+        state = self.conf_state()
+        sound = [i for i in state.voters if not self.members[i].disk.rotten]
+        if self._changing() or state.voters_outgoing:
+            core = list(self.members)
         else:
-            self.network.heal()
-        self.clock.after(self.rng.uniform(0.2, 3.0), self._fault)
+            core = self._rng.sample(sorted(sound), len(state.voters) // 2 + 1)
+        others = [i for i in self.members if i not in core]
+        self.note(0, f"healed: {sorted(core)}")
+        if self._rng.random() < 0.5:
+            self.network.cut_between(core, others)
+        self._heal(core)
 
-    def _crash(self) -> None:
-        up = [m for m in self.members.values() if m.up]
-        leaders = [m for m in up if m.core is not None and m.core.is_leader]
-        if not up:
-            return
-        victim = self.rng.choice(leaders if leaders and self.rng.random() < 0.5 else up)
-        victim.crash()
-        self.crashes += 1
-        for other in self.members.values():
-            if other.up and self.rng.random() < LOST_CONNECTION_NOTICED:
-                other.lost(victim.id)
-        self.clock.after(self.rng.uniform(0.05, 4.0), lambda: self._restart(victim))
+    def _changing(self) -> bool:
+        """Whether some voter has not heard of the configuration yet, or a log has another one."""
+        newest = max(m.disk.backend.applied.index for m in self.members.values())
+        state = self.conf_state()
+        if any(self.members[i].disk.backend.applied.conf_state != state for i in state.voters):
+            return True
+        for member in self.members.values():
+            log = None if member.core is None else member.core.node.raft.log
+            if log is None:
+                return True  # nobody knows what its disk holds
+            for index in range(max(newest + 1, log.first_index()), log.last_index() + 1):
+                if log.slice(index, index + 1, 1)[0].type is not EntryType.NORMAL:
+                    return True
+        return False
 
-    def _restart(self, member: SimMember) -> None:
-        if not member.up:
-            self._tables.pop(member.id, None)
+    def _heal(self, ids: list[int]) -> None:
+        """These members and the links among them are as they should be."""
+        inside = [(a, b) for a in ids for b in ids if a != b]
+        self.network.quality = LinkQuality(0.001 * self.plan.election_s, 0.0, 0.0)
+        self.network.mend(inside)
+        self.network.unclog(inside)
+        for member_id in ids:
+            member = self.members[member_id]
+            member.fuse = member.pause_fuse = None
+            disk = member.disk
+            disk.slow = disk.hung = False
+            disk.files.crash_at = None
+            disk.files.fail_syncs = disk.files.full = False
+            member.resume()
             member.start()
 
-    def _cut(self) -> None:
-        ids = sorted(self.members)
-        side = set(self.rng.sample(ids, self.rng.randrange(1, len(ids))))
-        self.network.isolate(side, set(ids) - side, one_way=self.rng.random() < 0.3)
-        self.cuts += 1
+    def _can_go_on(self) -> bool:
+        """Whether a majority of the voters is up."""
+        return is_majority({m.id for m in self.members.values() if m.up}, self.conf_state())
 
-    def _heal(self) -> None:
-        self.network.heal()
-        self.network.quality = LinkQuality(0.0002, 0.001, 0.0, 0.0)
-        for member in self.members.values():
-            self._restart(member)
+    # What faults and operator need.
+
+    def conf_state(self) -> ConfState:
+        """The configuration as the most advanced member has it."""
+        return max((m.disk.backend.applied for m in self.members.values()),
+                   key=lambda point: point.index).conf_state
+
+    def _voters(self) -> tuple[int, ...]:
+        return self.conf_state().voters
+
+    def may_lose(self, member_id: int) -> bool:
+        """Whether the disk of a member may be lost for good."""
+        changes = {"add", "promote", "remove", "swap"}
+        if changes.intersection(fault.kind for fault in self.plan.faults):
+            return False
+        lost = {m.id for m in self.members.values() if m.disk.rotten} | {member_id}
+        return 2 * len(lost) < len(self._voters())
+
+    def new_id(self) -> int:
+        """An id that no member ever had."""
+        self._ids += 1
+        return self._ids
+
+    def add_member(self, member_id: int) -> None:
+        """A new machine with an empty disk, which waits to be told."""
+        if member_id not in self.members:
+            self.members[member_id] = member = SimMember(member_id, self._around, ())
+            member.start()
+
+    def pick(self, rng: random.Random) -> SimMember | None:
+        """Any member that runs."""
+        up = [m for m in self.members.values() if m.up]
+        return rng.choice(up) if up else None
+
+    def connections_lost(self, member_id: int) -> None:
+        """A member is gone; peers may notice."""
+        for other in self.members.values():
+            if other.up and self._rng.random() < self.plan.lost_connection_noticed:
+                other.lost(member_id)
 
     # Plumbing.
 
-    def _pick(self) -> SimMember | None:
-        up = [m for m in self.members.values() if m.up]
-        return self.rng.choice(up) if up else None
+    def note(self, member_id: int, text: str) -> None:
+        """A line of the timeline, and of the trace."""
+        line = f"{self.clock.now:11.6f} {member_id or '-':>2} {text}"
+        self._trace.update(line.encode())
+        if self._tell is not None:
+            self._tell(line)
 
     def _deliver(self, message: Message, image: object) -> bool:
         self._trace.update(
-            f"{self.clock.now:.6f} {message.type} {message.from_} {message.to} "
-            f"{message.term} {message.index} {message.commit}\n".encode())
+            b"%f %d %d %d %d %d %d %d" % (
+                self.clock.now, message.type, message.from_, message.to, message.term,
+                message.index, message.commit, len(message.entries)))
+        if self._tell is not None:
+            self._tell(f"{self.clock.now:11.6f} {message.to:>2} {_arrival(message)}")
         self.snapshots += image is not None
-        return self.members[message.to].receive(message, image)
+        member = self.members.get(message.to)
+        return member is not None and member.receive(message, image)
 
     def _delivered(self, message: Message, ok: bool) -> None:
         self.members[message.from_].snapshot_sent(message.to, ok)
 
-    # Judgement.
+    def _refusals(self, member_id: int) -> list[int]:
+        return [
+            m.id for m in self.members.values() if m.core is not None and not m.paused
+            and m.core.removal.refuses(member_id, m.disk.backend.durable.conf_state)
+            and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
 
     def _observe(self, member: SimMember) -> None:
-        self.invariants.look(member)
-        if member.core is not None:
-            self._observe_leases(member.id, set(member.core.machine.leases.ids()))
+        if self.invariants.look(member) and member.core is not None:
+            self.leases.look(member.id, member.life, member.core.machine.leases.ids(),
+                             self.clock.now)
 
-    def _observe_leases(self, member_id: int, alive: set[int]) -> None:
-        """A lease ends when a member that had it has it no more."""
-        gone = self._tables.get(member_id, set()) - alive
-        self._tables[member_id] = alive
-        for client in self.clients:
-            for lease in client.leases:
-                if lease.id not in gone or lease.id in self._ended:
-                    continue
-                self._ended[lease.id] = self.clock.now
-                if self.clock.now < lease.renewed + lease.ttl_s:
-                    raise self._violation(
-                        f"lease {lease.id:x} with TTL {lease.ttl_s} s ended at "
-                        f"{self.clock.now:.3f}, renewed at {lease.renewed:.3f}")
+    def violation(self, text: str) -> Violation:
+        """The exception for a broken promise."""
+        return Violation(f"seed {self.plan.seed} ({self.plan.profile}, {self.plan.members} "
+                         f"members), {self.clock.now:.3f} s: {text}")
 
-    def _judge(self) -> None:
-        for client in self.clients:
-            if client.lost_leases:
-                raise self._violation(client.lost_leases[0])
-            for lease in client.leases:
-                if (lease.abandoned or FAULTS_S) < ABANDONED_S_MAX and lease.id not in self._ended:
-                    raise self._violation(f"lease {lease.id:x} with TTL {lease.ttl_s} s, left "
-                                          f"alone at {lease.abandoned:.3f}, never ended")
-        events = [self._events(member) for member in self.members.values()]
-        if any(one != events[0] for one in events):
-            raise self._violation("members differ in the events that they give from the start")
-        for watcher in self.watchers:
-            self._judge_watcher(watcher, events[0])
-        wrong = judge_revisions([call for c in self.clients for call in c.calls], events[0])
-        if wrong:
-            raise self._violation(wrong[0])
-        hashes = {(m.core.machine.revision, m.core.machine.hash_kv(0).hash)
-                  for m in self.members.values() if m.core is not None}
-        if len(hashes) != 1:
-            raise self._violation(f"members differ after healing: {sorted(hashes)}")
 
-    def _events(self, member: SimMember) -> Given:
-        """Everything that ever happened, as this member tells it to a watch from the start."""
-        recorder = Watcher(self.clock, self.rng, lambda: member, b"\0", b"\0")
-        recorder.move(member)
-        assert member.core is not None
-        member.turn()
-        while member.core.watches.lagging:
-            member.turn()
-        return recorder.given
-
-    def _judge_watcher(self, watcher: Watcher, events: Given) -> None:
-        if watcher.wrong:
-            raise self._violation(f"a watcher of {watcher.key!r} {watcher.wrong[0]}")
-        wanted = [(revision, mine) for revision, changes in events if (mine := [
-            c for c in changes if within(c.key, watcher.key, watcher.range_end)])]
-        for given, want in zip(watcher.given, wanted, strict=False):
-            if given != want:
-                raise self._violation(f"a watcher of {watcher.key!r} was given {given}; what "
-                                      f"happened is {want}")
-        if len(watcher.given) != len(wanted):
-            raise self._violation(f"a watcher of {watcher.key!r} was given {len(watcher.given)} "
-                                  f"of {len(wanted)} revisions")
-
-    def _revision(self) -> int:
-        return max((m.core.machine.revision for m in self.members.values()
-                    if m.core is not None), default=0)
-
-    def _violation(self, text: str) -> Violation:
-        return Violation(
-            f"seed {self.seed}, {len(self.members)} members, {self.clock.now:.3f} s: {text}")
+def _arrival(message: Message) -> str:
+    parts = [f"{message.type.name} from {message.from_} term {message.term}"]
+    if message.index or message.log_term:
+        parts.append(f"at {message.log_term}/{message.index}")
+    if message.entries:
+        parts.append(f"{len(message.entries)} entries to {message.entries[-1].index}")
+    if message.commit:
+        parts.append(f"commit {message.commit}")
+    if message.reject:
+        parts.append("refused")
+    return " ".join(parts)

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha1
 
-from quorate.raft.types import ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2
+from quorate.raft.types import (
+    ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState,
+)
 from quorate.state.backend import Backend, Bucket
 
 REMOVED = b"removed"
@@ -103,8 +105,12 @@ class Members:
         if member is not None:
             self.add(replace(member, name=name, client_urls=tuple(client_urls)))
 
-    def apply_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
-        """A committed configuration change. Its context describes the member added or changed."""
+    def apply_conf_change(
+        self, change: ConfChange | ConfChangeV2, state: ConfState
+    ) -> None:
+        """A committed configuration change that led to `state`. Its context describes the members
+        added or changed. Whoever is in no part of the configuration any more is removed for good:
+        in a joint one that is later than the change which asks for it."""
         if isinstance(change, ConfChange):
             steps: tuple[ConfChangeSingle, ...] = (
                 ConfChangeSingle(change.type, change.node_id),)
@@ -112,12 +118,15 @@ class Members:
             steps = change.changes
         for step in steps:
             self._apply_step(step, change.context)
+        current = state.members
+        for member in self.all():
+            if member.id not in current:
+                self._backend.put(Bucket.MEMBER, member.id.to_bytes(8, "big"), REMOVED)
 
     def _apply_step(self, step: ConfChangeSingle, context: bytes) -> None:
         if step.node_id == 0 or self.is_removed(step.node_id):
             return
         if step.type is ConfChangeType.REMOVE_NODE:
-            self._backend.put(Bucket.MEMBER, step.node_id.to_bytes(8, "big"), REMOVED)
             return
         described = self._described(step.node_id, context) or self.get(step.node_id)
         if described is not None:

@@ -1,0 +1,39 @@
+"""When a removed member may stop, and who tells it.
+
+A member that was removed is still needed: others may not know yet that the change is committed,
+elect by the old configuration, and want its vote. So it goes on until so many have told it of its
+removal that the others can do without it; and who tells must still know after a power cut.
+A member that missed its own removal learns of it in the same way.
+
+Found by the simulation (docs/track-record.md). Not here: the configuration (raft/), the refusal on
+the wire (peers/server.py, status 410).
+"""
+
+from __future__ import annotations
+
+from quorate.raft.node import Node
+from quorate.raft.types import ConfState
+from quorate.state.members import Members
+
+
+class Removal:
+    """Part of `MemberCore`."""
+
+    def __init__(self, node: Node, members: Members) -> None:
+        self._node = node
+        self._members = members
+        self._told_by: set[int] = set()
+
+    def told(self, member_id: int) -> None:
+        """That member says that this one was removed."""
+        self._told_by.add(member_id)
+
+    @property
+    def dispensable(self) -> bool:
+        """Whether this member was removed and may stop."""
+        return bool(self._told_by) and self._node.is_quorum(self._told_by | {self._node.id})
+
+    def refuses(self, member_id: int, durable: ConfState) -> bool:
+        """Whether this member knows, and will after a crash, that the other was removed.
+        `durable` is the configuration in the backend on disk."""
+        return member_id not in durable.members and self._members.is_removed(member_id)
