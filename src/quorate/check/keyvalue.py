@@ -146,8 +146,6 @@ class _Draft:
     def _holds(self, compare: rpc.Compare) -> bool:
         keys = _select(self._kvs, compare.key, compare.range_end)
         if not keys:
-            if compare.range_end:
-                return True
             if compare.target == rpc.Compare.VALUE:
                 return False  # no value, not even an empty one, to compare with
             return _compare(compare, kv_pb2.KeyValue())

@@ -139,6 +139,8 @@ def _send_snapshot(raft: Raft, to: int, progress: Progress) -> bool:
         return False
     if snapshot.empty:
         raise InvariantBroken("a compacted log needs a snapshot that is not empty")
+    if to not in snapshot.conf_state.members:
+        return False  # it would refuse one that does not know it, again and again
     progress.become_snapshot(snapshot.index)
     raft.messages.append(Message(
         T.SNAP, to=to, from_=raft.id, term=raft.term, snapshot=snapshot))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.sim.network import Link
@@ -53,7 +54,7 @@ class Faults:
         """Put the plan's faults on the agenda; the operator's kinds are operator.py's."""
         for fault in self._world.plan.faults:
             if fault.kind in self._kinds:
-                self._world.clock.after(fault.at, lambda fault=fault: self._strike(fault))
+                self._world.clock.after(fault.at, partial(self._strike, fault))
 
     def _strike(self, fault: Fault) -> None:
         if self.over:
@@ -75,7 +76,10 @@ class Faults:
         return members[int(fault.size * len(members))]
 
     def _later(self, fault: Fault, call: Callable[[], None]) -> None:
-        self._world.clock.after(fault.for_s, lambda: None if self.over else call())
+        self._after(fault.for_s, call)
+
+    def _after(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._world.clock.after(delay_s, lambda: None if self.over else call())
 
     def _come_back(self, fault: Fault, member: SimMember) -> None:
         """Start again after a while, which may be at once."""
@@ -187,12 +191,9 @@ class Faults:
         ids, network = sorted(self._world.members), self._world.network
         links = [(a, b) for a in ids for b in ids if a != b]
         for link in self._rng.sample(links, len(links)):
-            on = fault.for_s * self._rng.random() / 2
-            self._world.clock.after(
-                on, lambda link=link: None if self.over else network.clog([link]))
-            self._world.clock.after(
-                fault.for_s * (0.5 + self._rng.random() / 2),
-                lambda link=link: None if self.over else network.unclog([link]))
+            self._after(fault.for_s * self._rng.random() / 2, partial(network.clog, [link]))
+            self._after(fault.for_s * (0.5 + self._rng.random() / 2),
+                        partial(network.unclog, [link]))
 
     # Disks.
 
@@ -242,9 +243,7 @@ class Faults:
         for member in self._world.members.values():
             if member.up:
                 member.power_cut()
-                self._world.clock.after(
-                    fault.for_s * self._rng.random(),
-                    lambda member=member: None if self.over else member.start())
+                self._after(fault.for_s * self._rng.random(), member.start)
 
     def _zone(self, fault: Fault) -> tuple[list[int], list[int]]:
         zone = int(fault.size * self._world.plan.zones)

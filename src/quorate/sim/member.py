@@ -4,11 +4,11 @@ Differences from a real member (member/runtime.py): syncs and backend commits ta
 time, snapshot images travel as objects, the clock runs at a rate of its own, and the member can
 be stopped between any two effects of a turn or operations on a file.
 
-Invariants, checked here: a storage step never changes the visible log (lesson L20); after a
-restart everything is there that the disk had reported as safe; damage in what was safe is
-noticed.
+Invariants, checked here: after a restart everything is there that the disk had reported as safe;
+damage in what was safe is noticed.
 
-Not here: the faults (faults.py), what clients do (client.py), a member's disk (simdisk.py).
+Not here: the faults (faults.py), what clients do (client.py), a member's disk (simdisk.py) and
+what it writes there (appends.py).
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from quorate.disk.files import Crashed
 from quorate.disk.wal import SnapshotMark, Wal, WalDamaged, WalMetadata, WalSyncFailed
 from quorate.member.build import build_core, open_log
 from quorate.member.core import CoreConfig, MemberCore
-from quorate.member.effects import AppendWork, Effects
+from quorate.member.effects import Effects
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
 from quorate.raft.types import (
     ConfState, HardState, InvariantBroken, Message, MessageType, Snapshot, Storage,
 )
+from quorate.sim.appends import Appends
 from quorate.sim.clock import Clock
 from quorate.sim.plan import Plan
 from quorate.sim.simdisk import WAL_DIR, Promised, SimDisk
@@ -39,9 +40,6 @@ CLUSTER_ID = 0xC0FFEE
 SCRUB_RECORDS = 100
 REQUEST_BYTES_MAX = 1 << 20
 EARLY_CAMPAIGN_JITTER_S = 0.03
-
-TAIL = 20
-"""Entries at the end of the log that no storage step may change."""
 
 
 @dataclass(slots=True)
@@ -82,8 +80,7 @@ class SimMember:
         self._offset_s = 0.0
         self._backlog: deque[Callable[[], None]] = deque()
         self._turning = self._scheduled = False
-        self._syncing: list[AppendWork] = []
-        self._queue: list[AppendWork] = []
+        self._appends = Appends(self, around)
         self._promised = Promised(HardState(), {})
         self._config = CoreConfig(
             CLUSTER_ID, member_id, tick_s=plan.election_s / 10,
@@ -156,7 +153,7 @@ class SimMember:
         self.core = None
         self.paused = False
         self.fuse = self.pause_fuse = None
-        self._syncing, self._queue = [], []
+        self._appends.forget()
         self._backlog.clear()
         self.disk.files.crash_at = None
         self.disk.backend.crash()
@@ -321,7 +318,7 @@ class SimMember:
         steps: deque[Callable[[], None]] = deque(
             partial(self._send_message, message) for message in effects.messages)
         if effects.appends:
-            steps.append(partial(self._append, effects.appends))
+            steps.append(partial(self._appends.add, effects.appends))
         steps.extend(partial(waiter, outcome) for waiter, outcome in effects.replies)
         return steps
 
@@ -354,63 +351,11 @@ class SimMember:
 
     # Disk.
 
-    def _append(self, works: list[AppendWork]) -> None:
-        self._queue += works
-        if not self._syncing:
-            self._write()
-
-    def _write(self) -> None:
-        works, self._queue = self._queue, []
-        wal = self.disk.wal
-        for work in works:
-            if work.snapshot is not None:
-                snapshot = work.snapshot
-                wal.mark_snapshot(snapshot.index, snapshot.term, snapshot.conf_state)
-            wal.append(work.hard_state, work.entries)
-        self._syncing = works
-        life = self.life
-        if any(work.must_sync for work in works):
-            delay_s = self.disk.sync_s(self._around.plan.sync_s)
-            self._clock.after(delay_s, lambda: self._synced_later(life))
-        else:
-            self._report()
-
-    def _synced_later(self, life: int) -> None:
-        if life != self.life or not self.up:
-            return
-        if self.disk.hung:
-            self._clock.after(self._config.tick_s, lambda: self._synced_later(life))
-            return
-        self.post(lambda: self._sync(life))
-
-    def _sync(self, life: int) -> None:
-        if life == self.life and self.core is not None:
-            self.disk.wal.sync()
-            self._report()
-            self.turn()
-
-    def _report(self) -> None:
-        assert self.core is not None
-        works, self._syncing = self._syncing, []
-        for work in works:
-            if work.snapshot is not None:
-                self.disk.install(work.snapshot)
-            log = self.core.node.raft.log
-            last = log.last_index()
-            first = max(log.first_index(), last - TAIL)
-            before = [(index, log.term(index)) for index in range(first, last + 1)]
-            self.core.append_done(work)
-            if not all(log.matches(term, index) for index, term in before):
-                raise InvariantBroken(
-                    f"a storage step changed the log of {self.id}, which was {before}")
-        if self._queue:
-            self._write()
-
     def _commit_and_cut(self) -> None:
         assert self.core is not None
         self.disk.commit_backend()
         self.core.machine.scrub(SCRUB_RECORDS)
-        if self._syncing:
+        if self._appends.syncing:
             return
         wal, durable = self.disk.wal, self.disk.backend.durable
         wal.note_synced()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.raft.types import (
@@ -52,7 +53,7 @@ class Operator:
         """Put the plan's operations on the agenda."""
         for fault in self._world.plan.faults:
             if fault.kind in self._kinds:
-                self._world.clock.after(fault.at, lambda fault=fault: self._operate(fault))
+                self._world.clock.after(fault.at, partial(self._operate, fault))
 
     def _operate(self, fault: Fault) -> None:
         if not self._world.healing:

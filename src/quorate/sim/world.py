@@ -125,8 +125,10 @@ class World:
         report = Report(self.plan.seed, len(self.members), 0.0)
         for member in list(self.members.values()):
             member.start()
-        for part in (*self.clients, *self.watchers):
-            part.start()
+        for client in self.clients:
+            client.start()
+        for watcher in self.watchers:
+            watcher.start()
         self.faults.schedule()
         self.operator.schedule()
         self.clock.run_until(self.plan.faults_s)
