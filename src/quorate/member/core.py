@@ -385,6 +385,7 @@ class MemberCore:
         self.conf_state = self.node.apply_conf_change(change)
         self.machine.members.apply_conf_change(change, self.conf_state)
         self._effects.members_changed = True
+        self.leases.reconfigured(entry.index)
         proposal = self.proposals.applied(entry.data)
         if proposal is not None:
             self.reply(proposal.done, None)

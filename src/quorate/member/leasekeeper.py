@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NO_LEASE = LeaseAnswer(0)
 AGES_ASK_TICKS = 3
-"""A new leader repeats its question for lease ages this often until a quorum has answered."""
+"""A new leader repeats its question for lease ages this often until everybody has answered."""
 
 
 class LeaseKeeper:
@@ -38,6 +38,8 @@ class LeaseKeeper:
         self.clock = LeaseClock(core.config.member_id, core.machine.leases.ttl_s, core.now)
         self.clock.reload(core.machine.leases.ids(), core.now)
         self._parked: list[LeaseCall] = []
+        self._configured = core.backend.applied.index
+        """Where the configuration was last changed, or later."""
         self._leading_term = 0
         self._ticks_since_ask = 0
 
@@ -60,10 +62,10 @@ class LeaseKeeper:
         self._retry_parked()
         if not core.leads_with_authority:
             return
+        self._ticks_since_ask += 1
+        if self._ticks_since_ask >= AGES_ASK_TICKS:
+            self._ask_ages()
         if not self.clock.synced:
-            self._ticks_since_ask += 1
-            if self._ticks_since_ask >= AGES_ASK_TICKS:
-                self._ask_ages()
             return
         ended = [i for i in self.clock.due(core.now) if core.machine.leases.get(i) is not None]
         if ended:
@@ -94,8 +96,14 @@ class LeaseKeeper:
         if applied.revoked:
             self._retry_parked()
 
+    def reconfigured(self, index: int) -> None:
+        """The configuration changed with the entry of that index."""
+        self._configured = index
+        self.clock.reconfigured(self._core.now)
+
     def reload(self) -> None:
-        """The table was replaced by a snapshot."""
+        """The table was replaced by a snapshot, and the configuration perhaps, too."""
+        self.reconfigured(self._core.backend.applied.index)
         self.clock.reload(self._core.machine.leases.ids(), self._core.now)
 
     def dispatch(self) -> None:
@@ -104,8 +112,7 @@ class LeaseKeeper:
         if core.leads_with_authority and self._leading_term != core.node.term:
             self._leading_term = core.node.term
             self.clock.lead(core.quorum)
-            if not self.clock.synced:
-                self._ask_ages()
+            self._ask_ages()
         calls = self.calls.take()
         if core.leads_with_authority:
             self._answer_all(calls)
@@ -138,8 +145,9 @@ class LeaseKeeper:
         elif kind == "lease_forward":
             self._serve_forward(sender, notice)
         elif kind == "lease_ages_ask":
-            self._send(sender, peer.Notice(lease_ages=self.clock.ages(core.now)))
-        elif kind == "lease_ages":
+            self._send(sender, peer.Notice(
+                sequence=core.backend.applied.index, lease_ages=self.clock.ages(core.now)))
+        elif kind == "lease_ages" and notice.sequence >= self._configured:
             self.clock.learn(sender, notice.lease_ages, core.now, core.quorum)
 
     # The leader.
@@ -199,9 +207,8 @@ class LeaseKeeper:
 
     def _ask_ages(self) -> None:
         self._ticks_since_ask = 0
-        for member_id in self._core.node.peers:
-            if member_id != self._core.node.id:
-                self._send(member_id, peer.Notice(lease_ages_ask=peer.LeaseAgesAsk()))
+        for member_id in self.clock.unheard(self._core.node.peers):
+            self._send(member_id, peer.Notice(lease_ages_ask=peer.LeaseAgesAsk()))
 
     def _serve_forward(self, sender: int, notice: peer.Notice) -> None:
         core, sequence = self._core, notice.sequence

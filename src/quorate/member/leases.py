@@ -6,11 +6,15 @@ no later than TTL + one election + 1 s, whatever happens to the leader.
 How it is kept:
 - A renewal is acknowledged when a quorum, the leader included, holds its time in memory.
 - A member acknowledges renewals of its own term only, and so does the leader count them.
-- A new leader asks how long ago each member last heard of each lease and believes the freshest
-  answer of a quorum; until it has a quorum of answers nothing expires. The two quorums share a
-  member, so no acknowledged renewal is overlooked.
+- A new leader asks how long ago each member last heard of each lease. The freshest answer of any
+  quorum is safe to believe, for that quorum shares a member with the one that heard; of all
+  quorums that have answered it believes the one whose freshest answer is the oldest. Until there
+  is one nothing expires.
 - A member that was restarted reports its uptime for what it does not know: a renewal it may
-  have forgotten is at most that fresh.
+  have forgotten is at most that fresh. The leader asks on until everybody has answered, so such an
+  answer counts only where too few remember better.
+- Quorums of configurations more than one change apart may share nobody. So a member that applies
+  a change takes all leases for renewed then, and answers count only from who has applied it.
 - Ages, never absolute times, cross the network; transit makes a lease longer, never shorter.
 
 All times are seconds of the member's own monotonic clock. Not here: the table of leases
@@ -53,6 +57,8 @@ class LeaseClock:
         self._last: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
         self._leading = False
+        self._inherited: dict[int, float] = {}
+        self._renewed: set[int] = set()
         self._answers: dict[int, tuple[dict[int, float], float]] = {}
         self._synced = False
         self._proposed: dict[int, float] = {}
@@ -92,6 +98,12 @@ class LeaseClock:
         self._last = {i: self._last.get(i, now) for i in sorted(current)}
         self._heap = []
 
+    def reconfigured(self, now: float) -> None:
+        """The quorums are others from now on."""
+        if not self._leading:
+            self._boot = now
+            self._last = dict.fromkeys(self._last, now)
+
     # The leader.
 
     @property
@@ -104,8 +116,14 @@ class LeaseClock:
         answered (`learn`), which a lone voter is by itself."""
         self._leading = True
         self._synced = is_quorum({self._id})
+        self._inherited = dict(self._last)
+        self._renewed.clear()
         self._answers.clear()
         self._rebuild()
+
+    def unheard(self, members: Iterable[int]) -> list[int]:
+        """Those that have not answered yet."""
+        return [i for i in members if i != self._id and i not in self._answers]
 
     def follow(self) -> list[LeaseCall]:
         """Stop leading. Returns the renewals that no quorum confirmed."""
@@ -121,21 +139,30 @@ class LeaseClock:
         self, member_id: int, answer: peer.LeaseAges, now: float,
         is_quorum: Callable[[set[int]], bool],
     ) -> None:
-        """A member's answer; with a quorum of them the clock is synced."""
-        if not self._leading or self._synced:
+        """A member's answer; with a quorum of them the clock is synced. Later ones may show that
+        leases which nobody renewed since are older than it seemed."""
+        if not self._leading:
             return
         ages = {i: a / 1000 for i, a in zip(answer.ids, answer.ages_ms, strict=False)}
         self._answers[member_id] = (
             {i: now - age for i, age in ages.items()}, now - answer.uptime_ms / 1000)
         if not is_quorum(set(self._answers) | {self._id}):
             return
-        for lease_id in list(self._last):
-            freshest = max((last.get(lease_id, boot) for last, boot in self._answers.values()),
-                           default=self._boot)
-            self._last[lease_id] = max(self._last[lease_id], freshest)
-        self._answers.clear()
+        for lease_id in self._last.keys() & self._inherited.keys() - self._renewed:
+            self._last[lease_id] = self._remembered(lease_id, is_quorum)
         self._synced = True
         self._rebuild()
+
+    def _remembered(self, lease_id: int, is_quorum: Callable[[set[int]], bool]) -> float:
+        """Of all quorums that answered, the oldest of their freshest memories."""
+        memories = [(last.get(lease_id, boot), member_id)
+                    for member_id, (last, boot) in self._answers.items()]
+        quorum: set[int] = set()
+        for heard, member_id in sorted([*memories, (self._inherited[lease_id], self._id)]):
+            quorum.add(member_id)
+            if is_quorum(quorum):
+                return heard
+        return self._inherited[lease_id]
 
     def renew(self, call: LeaseCall, now: float) -> None:
         """Join this turn's renewals. The lease must exist and not be expiring."""
@@ -202,6 +229,8 @@ class LeaseClock:
     def _touch(self, lease_id: int, now: float) -> None:
         known = lease_id in self._last
         self._last[lease_id] = now
+        if self._leading:
+            self._renewed.add(lease_id)
         ttl_s = self._ttl_s(lease_id)
         if self.synced and not known and ttl_s is not None:
             heapq.heappush(self._heap, (now + ttl_s, lease_id))

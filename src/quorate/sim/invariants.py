@@ -92,12 +92,14 @@ class Invariants:
         self._fail = fail
         self.leaders: dict[int, int] = {}
         self.commits = 0
+        self.reconfigured_at = 0.0
+        """When a member last applied another configuration."""
         self._committed: dict[int, Entry] = {}
         self._applied: dict[int, tuple[object, ...]] = {}
         self._votes: dict[int, HardState] = {}
         self._seen: dict[int, _Seen] = {}
 
-    def look(self, member: SimMember) -> bool:
+    def look(self, member: SimMember, now: float) -> bool:
         """A turn of this member is over; whether it has applied something."""
         core = member.core
         if core is None:
@@ -106,7 +108,8 @@ class Invariants:
         seen = self._seen.get(member.id)
         if seen is None or seen.life != member.life:
             seen = self._seen[member.id] = _Seen(
-                member.life, commit=log.first_index() - 1, revision=core.machine.revision)
+                member.life, commit=log.first_index() - 1, revision=core.machine.revision,
+                conf_state=node.raft.tracker.config.conf_state())
         self._look_at_vote(member)
         if node.term < seen.term:
             raise self._fail(f"the term of {member.id} fell from {seen.term} to {node.term}")
@@ -125,7 +128,9 @@ class Invariants:
             raise self._fail(f"the commit index of {member.id} fell from {seen.commit} to "
                              f"{log.committed}")
         seen.term, seen.led, seen.commit = node.term, leads, log.committed
-        seen.conf_state = node.raft.tracker.config.conf_state()
+        conf_state = node.raft.tracker.config.conf_state()
+        if conf_state != seen.conf_state:
+            seen.conf_state, self.reconfigured_at = conf_state, now
         return self._apply(member, seen)
 
     def _look_at_vote(self, member: SimMember) -> None:

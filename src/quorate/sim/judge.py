@@ -8,7 +8,6 @@ what members owe each other (invariants.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from quorate.check.leases import judge_leases, judge_locks
 from quorate.check.revisions import judge_revisions
@@ -43,8 +42,10 @@ class LeaseWatch:
 def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
     leases: LeaseWatch, *, trouble: tuple[float, float], until: float, compacted: int,
+    starts: list[float],
 ) -> list[str]:
-    """Everything that is wrong, in sentences. `trouble`: when there may have been no quorum."""
+    """Everything that is wrong, in sentences. `trouble`: when there may have been no quorum;
+    `starts`: when each voter started last, or the configuration changed."""
     wrong = [text for client in clients for text in client.wrong + client.holder.wrong]
     wrong += judge_revisions([call for c in clients for call in c.calls], events.log)
     index = EventIndex(events.log)
@@ -52,14 +53,18 @@ def judge_clients(
         for session in watcher.sessions:
             wrong += judge_watch(session, index, compacted=compacted)
         wrong += judge_resumption(watcher.sessions, index)
-    wrong += _judge_leases(plan, clients, leases, trouble, until)
+    wrong += _judge_leases(plan, clients, leases, trouble, until, starts)
     return wrong
 
 
 def _judge_leases(
     plan: Plan, clients: Sequence[Client], leases: LeaseWatch, trouble: tuple[float, float],
-    until: float,
+    until: float, starts: list[float],
 ) -> list[str]:
+    def remembered(at: float) -> float:
+        """Of a quorum, at best."""
+        return sorted(max(at, start) for start in starts)[len(starts) // 2]
+
     histories = []
     for client in clients:
         client.holder.finish()
@@ -70,7 +75,7 @@ def _judge_leases(
     slack_s = plan.drift * max((h.ttl_s for h in histories), default=0) * 2
     wrong = judge_leases(
         histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s, trouble=(trouble,),
-        early_s=slack_s)
+        early_s=slack_s, remembered=remembered)
     return wrong + judge_locks([
-        replace(hold, until=hold.until - slack_s) for c in clients for hold in c.holder.holds
+        hold._replace(until=hold.until - slack_s) for c in clients for hold in c.holder.holds
         if hold.until - slack_s > hold.since])

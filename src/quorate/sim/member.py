@@ -69,6 +69,7 @@ class SimMember:
         self._rng = plan.stream(f"member {member_id}")
         self.disk = SimDisk(plan.stream(f"disk {member_id}"), plan.segment_bytes)
         self.life = 0
+        self.started_at = 0.0
         self.core: MemberCore | None = None
         self.paused = False
         self.removed = False
@@ -131,6 +132,7 @@ class SimMember:
             return
         self.disk.check_kept(self._promised)
         self.life += 1
+        self.started_at = self._clock.now
         log = open_log(opened, self.disk.backend.applied)
         self.stable: Storage = log
         plan = self._around.plan

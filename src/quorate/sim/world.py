@@ -160,7 +160,9 @@ class World:
         wrong = judge_clients(
             self.plan, self.clients, self.watchers, self.events, self.leases,
             trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
-            until=until, compacted=self.operator.compacted)
+            until=until, compacted=self.operator.compacted,
+            starts=[max(self.members[i].started_at, self.invariants.reconfigured_at)
+                    for i in self._voters()])
         if wrong:
             raise self.violation(wrong[0])
         self._fill(report)
@@ -335,7 +337,7 @@ class World:
             and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
 
     def _observe(self, member: SimMember) -> None:
-        if self.invariants.look(member) and member.core is not None:
+        if self.invariants.look(member, self.clock.now) and member.core is not None:
             self.leases.look(member.id, member.life, member.core.machine.leases.ids(),
                              self.clock.now)
 
