@@ -94,8 +94,8 @@ def judge_locks(holds: Iterable[Hold]) -> list[str]:
 
 def _promised_until(history: LeaseHistory, before: float = NEVER) -> float:
     """Until when it must live, by renewals acknowledged before that moment."""
-    return max(r.sent for r in history.renewals if r.acknowledged and (
-        r.returned <= before)) + history.ttl_s
+    sent = [r.sent for r in history.renewals if r.acknowledged and r.returned <= before]
+    return max(sent) + history.ttl_s if sent else 0.0
 
 
 def _too_early(history: LeaseHistory, early_s: float) -> Iterable[str]:

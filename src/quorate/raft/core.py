@@ -177,6 +177,8 @@ class Raft:
 
     def step(self, message: Message) -> None:
         """Handle a message; raises ProposalDropped."""
+        if message.reject and message.commit:
+            self._learn_commit(message)
         if message.term != 0:
             if message.term > self.term:
                 if not self._higher_term(message):
@@ -234,7 +236,23 @@ class Raft:
                 self.election_elapsed = 0
                 self.vote = message.from_
         else:
-            self.answer_vote(response, message.from_, self.term, reject=True)
+            self._refuse_vote(response, message.from_)
+
+    def _refuse_vote(self, response: T, to: int) -> None:
+        """Who was removed cannot lead, and may be the only one that knows that its removal is
+        committed: those who have not heard elect by the old configuration and need its vote, which
+        it must not give to a shorter log. So it tells them (as raft-rs does in every vote)."""
+        commit = 0 if self.id in self.tracker.progress else self.log.committed
+        self.messages_after_append.append(Message(
+            response, to=to, from_=self.id, term=self.term, reject=True, commit=commit,
+            log_term=self.log.term(commit) if commit else 0))
+
+    def _learn_commit(self, message: Message) -> None:
+        """That an entry is committed is true in any term."""
+        if self.role is Role.LEADER or not self.log.maybe_commit(message.log_term, message.commit):
+            return
+        if self.role is not Role.FOLLOWER and self._has_unapplied_conf_change():
+            self.become_follower(self.term, NONE)
 
     # Elections.
 

@@ -79,7 +79,7 @@ class Holder:
             return False
         elif choice < 0.07:
             self._revoke(member, alive[0], once)
-        elif choice < 0.15:
+        elif choice < 0.15 and self.kept:
             self._ask(member, self.rng.choice(self.kept), once)
         elif choice < 0.25 and (free := [k for k in alive if k.lock is None]):
             self._lock(member, free[0], once)
