@@ -38,8 +38,9 @@ class LeaseKeeper:
         self.clock = LeaseClock(core.config.member_id, core.machine.leases.ttl_s, core.now)
         self.clock.reload(core.machine.leases.ids(), core.now)
         self._parked: list[LeaseCall] = []
-        self._configured = core.backend.applied.index
-        """Where the configuration was last changed, or later."""
+        self._known_at = core.backend.applied.index
+        """Answers count from members that have applied at least this: then they know every lease
+        in question, and the configuration."""
         self._leading_term = 0
         self._ticks_since_ask = 0
 
@@ -84,8 +85,7 @@ class LeaseKeeper:
     def mistrust(self) -> None:
         """This leader was paused: others may have renewed leases, so ask again (lesson L8)."""
         if self._leading_term:
-            self.clock.lead(self._core.quorum)
-            self._ask_ages()
+            self._lead()
 
     def applied(self, applied: Applied) -> None:
         """An entry granted or revoked leases."""
@@ -98,7 +98,7 @@ class LeaseKeeper:
 
     def reconfigured(self, index: int) -> None:
         """The configuration changed with the entry of that index."""
-        self._configured = index
+        self._known_at = index
         self.clock.reconfigured(self._core.now)
 
     def reload(self) -> None:
@@ -111,8 +111,7 @@ class LeaseKeeper:
         core = self._core
         if core.leads_with_authority and self._leading_term != core.node.term:
             self._leading_term = core.node.term
-            self.clock.lead(core.quorum)
-            self._ask_ages()
+            self._lead()
         calls = self.calls.take()
         if core.leads_with_authority:
             self._answer_all(calls)
@@ -147,7 +146,7 @@ class LeaseKeeper:
         elif kind == "lease_ages_ask":
             self._send(sender, peer.Notice(
                 sequence=core.backend.applied.index, lease_ages=self.clock.ages(core.now)))
-        elif kind == "lease_ages" and notice.sequence >= self._configured:
+        elif kind == "lease_ages" and notice.sequence >= self._known_at:
             self.clock.learn(sender, notice.lease_ages, core.now, core.quorum)
 
     # The leader.
@@ -204,6 +203,11 @@ class LeaseKeeper:
         for call in self.clock.acknowledged(member_id, sequence, core.now, core.quorum):
             ttl_s = core.machine.leases.ttl_s(call.lease_id) or 0
             core.reply(call.done, LeaseAnswer(ttl_s, ttl_s))
+
+    def _lead(self) -> None:
+        self._known_at = self._core.backend.applied.index
+        self.clock.lead(self._core.quorum)
+        self._ask_ages()
 
     def _ask_ages(self) -> None:
         self._ticks_since_ask = 0

@@ -14,7 +14,9 @@ How it is kept:
   have forgotten is at most that fresh. The leader asks on until everybody has answered, so such an
   answer counts only where too few remember better.
 - Quorums of configurations more than one change apart may share nobody. So a member that applies
-  a change takes all leases for renewed then, and answers count only from who has applied it.
+  a change takes all leases for renewed then.
+- Answers count only from who has applied what the leader had when it began to lead: who has not
+  applied a grant yet knows nothing of the lease.
 - Ages, never absolute times, cross the network; transit makes a lease longer, never shorter.
 
 All times are seconds of the member's own monotonic clock. Not here: the table of leases

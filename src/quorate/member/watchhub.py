@@ -209,8 +209,8 @@ class WatchHub:
 
     def drained(self, stream: Stream) -> None:
         """The stream has room: its watchers that lag are served at the next flush."""
-        for watcher in stream.watchers.values():
-            if watcher in self._unsynced:
+        for watcher in list(stream.watchers.values()):
+            if watcher in self._unsynced:  # catching up may find that it must be cancelled
                 self._catch_up(watcher)
 
     def progress(self, stream: Stream) -> None:
