@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from quorate.sim.plan import PROFILES, Plan, draw, from_json
-from quorate.sim.runner import Outcome, Totals, run_plan, run_seeds
+from quorate.sim.plan import PROFILES, Plan, draw, from_json, link_graphs
+from quorate.sim.runner import Outcome, Totals, run_plan, run_plans, run_seeds
 from quorate.sim.shrink import shrink
 
 PROGRESS_S = 2.0
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--seeds", type=int, default=200, help="how many seeds (200)")
     what.add_argument("--minutes", type=float, help="go on for this long instead")
     what.add_argument("--seed", type=int, help="replay this one, with its timeline")
+    what.add_argument("--links", type=int, choices=(2, 3, 4, 5), metavar="N",
+                      help="every graph of links over N members: all directed ones up to 3, all "
+                           "undirected ones for 4 and 5")
     what.add_argument("--plan", metavar="FILE", help="replay a plan that --shrink wrote")
     first = parser.add_mutually_exclusive_group()
     first.add_argument("--first", type=int, default=0, help="the first of the seeds (0)")
@@ -104,6 +107,8 @@ def _many(options: argparse.Namespace) -> int:
     seeds = count(first) if deadline is not None else range(first, first + options.seeds)
     totals, shown = Totals(), Progress(None if deadline is not None else options.seeds)
     outcomes = run_seeds(seeds, options.profile, options.members, options.jobs)
+    if options.links is not None:
+        outcomes, shown = run_plans(link_graphs(options.links), options.jobs), Progress(None)
     for outcome in _until(outcomes, deadline):
         totals.add(outcome)
         shown.show(totals)
@@ -126,6 +131,8 @@ def _until(outcomes: Iterator[Outcome], deadline: float | None) -> Iterator[Outc
 
 
 def _command(outcome: Outcome, options: argparse.Namespace) -> str:
+    if options.links is not None:
+        return f"quorate sim --links {options.links}  # graph {outcome.plan.seed}"
     parts = ["quorate sim", f"--seed {outcome.plan.seed}"]
     if options.profile != "swarm":
         parts.append(f"--profile {options.profile}")

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.sim.network import Link
-from quorate.sim.plan import Fault
+from quorate.sim.plan import EXACT_LINKS, Fault
 
 if TYPE_CHECKING:
     from quorate.sim.member import SimMember
@@ -42,7 +42,7 @@ class Faults:
             "kill": self._kill, "power": self._power, "fuse": self._fuse,
             "file fuse": self._file_fuse, "pause": self._pause,
             "pause inside a turn": self._pause_inside, "suspend": self._suspend,
-            "cut": self._cut, "one-way cut": self._one_way, "link graph": self._graph,
+            EXACT_LINKS: self._exact, "cut": self._cut, "one-way cut": self._one_way, "link graph": self._graph,
             "isolate": self._isolate, "clog": self._clog, "swizzle": self._swizzle,
             "ring": self._ring, "slow disk": self._slow_disk, "hung disk": self._hung_disk,
             "failing disk": self._failing_disk, "full disk": self._full_disk,
@@ -160,6 +160,15 @@ class Faults:
         ids, share = sorted(self._world.members), fault.size
         self._cut_links(fault, [(a, b) for a in ids for b in ids
                                 if a != b and self._rng.random() < share])
+
+    def _exact(self, fault: Fault) -> None:
+        ids = sorted(self._world.members)
+        links = [(a, b) for a in ids for b in ids if (a < b or fault.aim < 0.5) and a != b]
+        graph = round(fault.size * (1 << len(links)))
+        cut = [link for n, link in enumerate(links) if graph >> n & 1]
+        if fault.aim >= 0.5:
+            cut += [(b, a) for a, b in cut]
+        self._cut_links(fault, cut)
 
     def _isolate(self, fault: Fault) -> None:
         """One member, often the leader, hears nothing, is not heard, or both."""

@@ -14,19 +14,24 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)
 """Cluster sizes; three and five are what people run."""
 
 MEMBER_FAULTS = ("kill", "power", "fuse", "file fuse", "pause", "pause inside a turn", "suspend")
+EXACT_LINKS = "exact links"
+"""Not drawn: `size` says which directed links are cut, as bits / 2**(n(n−1)); with `aim` at or
+above a half which pairs are, as bits / 2**(n(n−1)/2)."""
+
 LINK_FAULTS = ("cut", "one-way cut", "link graph", "isolate", "clog", "swizzle", "ring")
 DISK_FAULTS = ("slow disk", "hung disk", "failing disk", "full disk", "torn tail", "rot")
 ZONE_FAULTS = ("power of all", "zone power", "zone links")
 OPERATIONS = ("transfer", "add", "promote", "remove", "swap", "compact")
 """Not faults: what an operator does at bad moments."""
 
-KINDS = (*MEMBER_FAULTS, *LINK_FAULTS, *DISK_FAULTS, *ZONE_FAULTS, *OPERATIONS)
+KINDS = (EXACT_LINKS, *MEMBER_FAULTS, *LINK_FAULTS, *DISK_FAULTS, *ZONE_FAULTS, *OPERATIONS)
 
 PROFILES = {
     "swarm": "short runs, everything drawn (the default)",
@@ -115,6 +120,17 @@ def draw(seed: int, profile: str = "swarm", members: int | None = None) -> Plan:
     if members is not None:
         plan = replace(plan, members=members, zones=min(plan.zones, members))
     return plan
+
+
+def link_graphs(members: int) -> Iterator[Plan]:
+    """One plan for every graph: all directed ones over up to 3 members, all undirected ones over
+    more. The links are cut when the cluster has settled, for several elections."""
+    pairs = members * (members - 1)
+    directed = members <= 3
+    bits = pairs if directed else pairs // 2
+    for graph in range(1 << bits):
+        yield Plan(graph, "swarm", members, faults_s=10.0, clients=2, watchers=1, faults=(
+            Fault(3.0, EXACT_LINKS, 8.0, 0.0 if directed else 0.5, graph / (1 << bits)),))
 
 
 def _swarm(rng: random.Random, seed: int) -> Plan:

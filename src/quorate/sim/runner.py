@@ -8,8 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import time
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from quorate.sim.plan import Plan, draw
@@ -40,20 +41,26 @@ def run_plan(plan: Plan, tell: Callable[[str], None] | None = None) -> Outcome:
     return Outcome(plan, report, failure, time.perf_counter() - started)
 
 
-def _run_seed(asked: tuple[int, str, int | None]) -> Outcome:
-    return run_plan(draw(*asked))
-
-
 def run_seeds(
     seeds: Iterable[int], profile: str = "swarm", members: int | None = None, jobs: int = 1
 ) -> Iterator[Outcome]:
     """Outcomes in order of seeds, as they come."""
-    asked = ((seed, profile, members) for seed in seeds)
+    yield from run_plans((draw(seed, profile, members) for seed in seeds), jobs)
+
+
+def run_plans(plans: Iterable[Plan], jobs: int = 1) -> Iterator[Outcome]:
+    """The same for plans. With several jobs, plans are asked for as far ahead as cores are free."""
     if jobs == 1:
-        yield from map(_run_seed, asked)
+        yield from map(run_plan, plans)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(_run_seed, asked)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[Future[Outcome]] = deque()
+        for plan in plans:
+            waiting.append(pool.submit(run_plan, plan))
+            if len(waiting) > jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @dataclass(slots=True)
