@@ -49,8 +49,9 @@ class Appends:
         self.syncing = works
         life = self._member.life
         if any(work.must_sync for work in works):
+            plan = self._around.plan
             self._around.clock.after(
-                disk.sync_s(self._around.plan.sync_s), lambda: self._due(life))
+                disk.sync_s(plan.sync_s, plan.election_s), lambda: self._due(life))
         else:
             self._report()
 

@@ -132,7 +132,7 @@ class Faults:
         """As when a virtual machine is suspended and CLOCK_MONOTONIC stands still."""
         if (member := self._victim(fault)) is not None and not member.paused:
             member.pause()
-            self._later(fault, lambda: member.resume(clock_stood_still_s=fault.for_s))
+            self._later(fault, lambda: member.resume(clock_stood_still=True))
 
     # Links.
 

@@ -150,7 +150,7 @@ class Holder:
         def done(outcome: object) -> None:
             if not isinstance(outcome, rpc.LeaseTimeToLiveResponse):
                 return
-            if outcome.TTL > history.ttl_s:
+            if history.ttl_s < outcome.TTL:
                 self.wrong.append(f"{self.name} was told that lease {history.id:x} with TTL "
                                   f"{history.ttl_s} s lives for {outcome.TTL} s")
             elif outcome.TTL < 0 and history.revoked_at is None:

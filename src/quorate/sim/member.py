@@ -78,7 +78,7 @@ class SimMember:
         self.pause_fuse: int | None = None
         """Effects until it pauses, inside a turn."""
         self._rate = self._rng.uniform(1 - plan.drift, 1 + plan.drift)
-        self._offset_s = 0.0
+        self._offset_s = self._paused_at = 0.0
         self._backlog: deque[Callable[[], None]] = deque()
         self._turning = self._scheduled = False
         self._appends = Appends(self, around)
@@ -179,13 +179,15 @@ class SimMember:
         """Nothing happens in it until `resume`; what arrives waits."""
         if self.up and not self.paused:
             self.paused = True
+            self._paused_at = self._clock.now
             self.note("pauses")
 
-    def resume(self, *, clock_stood_still_s: float = 0.0) -> None:
+    def resume(self, *, clock_stood_still: bool = False) -> None:
         """Go on; as after a suspension, the monotonic clock may not have run meanwhile."""
         if not self.paused:
             return
-        self._offset_s -= self._rate * clock_stood_still_s
+        if clock_stood_still:
+            self._offset_s -= self._rate * (self._clock.now - self._paused_at)
         self.paused = False
         self.note("resumes")
         life = self.life

@@ -17,8 +17,8 @@ from quorate.state.backend import AppliedPoint
 
 WAL_DIR = "wal"
 
-SLOW = 100
-"""A slow disk takes this many times as long."""
+SLOW_ELECTIONS = 2.0
+"""A sync of a slow disk takes up to this many election timeouts more."""
 
 Image = tuple[AppliedPoint, list[bytes]]
 
@@ -74,9 +74,10 @@ class SimDisk:
                 raise InvariantBroken(f"entry {index} of term {term} was on disk, now there is "
                                       f"{found.get(index)} of {sorted(found)[:1]}…")
 
-    def sync_s(self, longest_s: float) -> float:
+    def sync_s(self, longest_s: float, election_s: float) -> float:
         """How long the next sync takes."""
-        return longest_s * self._rng.random() * (SLOW if self.slow else 1)
+        more_s = SLOW_ELECTIONS * election_s if self.slow else 0.0
+        return (longest_s + more_s) * self._rng.random()
 
     def install(self, snapshot: Snapshot) -> None:
         """Load a received image; its mark is in the log."""
