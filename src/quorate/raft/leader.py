@@ -225,11 +225,12 @@ def _check_quorum(raft: Raft) -> None:
 
 
 def _read_index(raft: Raft, message: Message) -> None:
-    if raft.tracker.is_singleton and raft.id in raft.tracker.config.voters:
-        _answer_read(raft, message, raft.log.committed)
-    elif not _committed_in_term(raft):
-        # Before that the leader does not know what was committed before it (lesson L9).
+    if not _committed_in_term(raft):
+        # Before that the leader does not know what was committed before it (lesson L9), not even
+        # the only voter: after a restart the commit index on its disk may lag.
         raft.pending_reads.append(message)
+    elif raft.tracker.is_singleton and raft.id in raft.tracker.config.voters:
+        _answer_read(raft, message, raft.log.committed)
     else:
         _start_read(raft, message)
 

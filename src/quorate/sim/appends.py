@@ -78,6 +78,7 @@ class Appends:
         for work in works:
             if work.snapshot is not None:
                 self._member.disk.install(work.snapshot)
+                self._member.remembers_since = self._around.clock.now
             log = core.node.raft.log
             last = log.last_index()
             first = max(log.first_index(), last - TAIL)

@@ -47,7 +47,7 @@ class Client:
 
     def __init__(
         self, name: str, clock: Clock, rng: random.Random, pick: Callable[[], SimMember | None],
-        clients: int, pause_s: float,
+        clients: int, pause_s: float, *, only_puts: bool = False,
     ) -> None:
         self.name = name
         self.calls: list[Call] = []
@@ -58,6 +58,7 @@ class Client:
         self._pick = pick
         self._clients = clients
         self._pause_s = pause_s
+        self._only_puts = only_puts
         self._count = self._turn = 0
         self.holder = Holder(name, clock, rng, self._call)
 
@@ -94,6 +95,8 @@ class Client:
         member = self._pick()
         if member is None:
             self._next()
+        elif self._only_puts:
+            self._call(member, self._put(self._own_key()), self.once(_ignore))
         elif self._rng.random() < 0.75:
             self._call(member, self._draw(), self.once(_ignore))
         elif not self.holder.act(member, self.once):

@@ -42,10 +42,10 @@ class LeaseWatch:
 def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
     leases: LeaseWatch, *, trouble: tuple[float, float], until: float, compacted: int,
-    starts: list[float],
+    memories: list[float],
 ) -> list[str]:
     """Everything that is wrong, in sentences. `trouble`: when there may have been no quorum;
-    `starts`: when each voter started last, or the configuration changed."""
+    `memories`: since when each voter remembers renewals, NEVER if it is down."""
     wrong = [text for client in clients for text in client.wrong + client.holder.wrong]
     wrong += judge_revisions([call for c in clients for call in c.calls], events.log)
     index = EventIndex(events.log)
@@ -53,17 +53,17 @@ def judge_clients(
         for session in watcher.sessions:
             wrong += judge_watch(session, index, compacted=compacted)
         wrong += judge_resumption(watcher.sessions, index)
-    wrong += _judge_leases(plan, clients, leases, trouble, until, starts)
+    wrong += _judge_leases(plan, clients, leases, trouble, until, memories)
     return wrong
 
 
 def _judge_leases(
     plan: Plan, clients: Sequence[Client], leases: LeaseWatch, trouble: tuple[float, float],
-    until: float, starts: list[float],
+    until: float, memories: list[float],
 ) -> list[str]:
     def remembered(at: float) -> float:
         """Of a quorum, at best."""
-        return sorted(max(at, start) for start in starts)[len(starts) // 2]
+        return sorted(max(at, since) for since in memories)[len(memories) // 2]
 
     histories = []
     for client in clients:

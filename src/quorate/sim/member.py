@@ -69,7 +69,8 @@ class SimMember:
         self._rng = plan.stream(f"member {member_id}")
         self.disk = SimDisk(plan.stream(f"disk {member_id}"), plan.segment_bytes)
         self.life = 0
-        self.started_at = 0.0
+        self.remembers_since = 0.0
+        """When it last started, or took over a state with a snapshot."""
         self.core: MemberCore | None = None
         self.paused = False
         self.removed = False
@@ -132,7 +133,7 @@ class SimMember:
             return
         self.disk.check_kept(self._promised)
         self.life += 1
-        self.started_at = self._clock.now
+        self.remembers_since = self._clock.now
         log = open_log(opened, self.disk.backend.applied)
         self.stable: Storage = log
         plan = self._around.plan

@@ -18,6 +18,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from quorate.check.linearizability import NEVER
 from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
@@ -139,8 +140,7 @@ class World:
             self.clock.run_until(self.clock.now + PROGRESS_ELECTIONS * self.plan.election_s)
             report.stopped_safely = not self._can_go_on()
         else:
-            self._heal_majority()
-            report.progress_s = self._progress()
+            report.progress_s = self._progress(self._heal_majority())
         if not report.stopped_safely:
             self._heal(list(self.members))
             trouble = self.clock.now
@@ -161,8 +161,9 @@ class World:
             self.plan, self.clients, self.watchers, self.events, self.leases,
             trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
             until=until, compacted=self.operator.compacted,
-            starts=[max(self.members[i].started_at, self.invariants.reconfigured_at)
-                    for i in self._voters()])
+            memories=[
+                max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
+                for m in map(self.members.__getitem__, self._voters())])
         if wrong:
             raise self.violation(wrong[0])
         self._fill(report)
@@ -182,18 +183,20 @@ class World:
         report.operations = dict(sorted(self.operator.done.items()))
         report.trace = self._trace.hexdigest()[:16]
 
-    def _progress(self) -> float:
-        """Wait until the healed majority acknowledges a write; how long that took."""
-        healed, before = self.clock.now, self._written()
-        deadline = healed + PROGRESS_ELECTIONS * self.plan.election_s + 10 * self.plan.pause_s
-        while self._written() == before:
-            if self.clock.now >= deadline:
-                raise self.violation("no write was acknowledged after healing")
+    def _progress(self, core: list[int]) -> float:
+        """Wait until a healed member acknowledges a write; how long that took."""
+        healed, rng = self.clock.now, self.plan.stream("probe")
+        probe = Client(
+            "probe", self.clock, rng, lambda: self.members[rng.choice(core)], 1,
+            LOOK_ELECTIONS * self.plan.election_s, only_puts=True)
+        self.clients.append(probe)
+        probe.start()
+        while not any(call.response is not None for call in probe.calls):
+            if self.clock.now >= healed + PROGRESS_ELECTIONS * self.plan.election_s:
+                raise self.violation(f"the healed members {core} acknowledged no write")
             self.clock.run_until(self.clock.now + LOOK_ELECTIONS * self.plan.election_s)
+        probe.stopped = True
         return self.clock.now - healed
-
-    def _written(self) -> int:
-        return len(self.events.log)
 
     def _converge(self) -> None:
         """Run on until all members have applied the same; leases still end meanwhile."""
@@ -216,10 +219,10 @@ class World:
 
     # Healing.
 
-    def _heal_majority(self) -> None:
+    def _heal_majority(self) -> list[int]:
         """A random majority works again, and only it; the others stay as they are, cut off or
         not. With a change of the configuration under way everybody is healed: who is needed is
-        not known yet."""
+        not known yet. Returns the voters among the healed."""
         state = self.conf_state()
         sound = [i for i in state.voters if not self.members[i].disk.rotten]
         if self._changing() or state.voters_outgoing:
@@ -231,6 +234,7 @@ class World:
         if self._rng.random() < 0.5:
             self.network.cut_between(core, others)
         self._heal(core)
+        return [i for i in sound if i in core]
 
     def _changing(self) -> bool:
         """Whether some voter has not heard of the configuration yet, or a log has another one."""
