@@ -50,11 +50,11 @@ def grade(mutation: Mutation, first: int, seeds: int, seconds: float) -> Verdict
             (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
         plant(mutation, copy)
         started = time.monotonic()
-        output, failed = run(copy, seconds, "-m", "quorate.sim.runner", "--until-failure",
+        output, failed = run(copy, seconds, "-m", "quorate.cli.main", "sim", "--until-failure",
                              "--first", str(first), "--seeds", str(seeds))
         took = time.monotonic() - started
         if failed:
-            found = re.search(r"--first (\d+) --seeds 1", output)
+            found = re.search(r"replay: quorate sim --seed (\d+)", output)
             return Verdict(mutation, "sim", int(found[1]) - first + 1 if found else 1, took)
         _, failed = run(copy, seconds, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
                         "tests/unit", "tests/crash", "tests/conformance/test_raft_scenarios.py")

@@ -95,6 +95,8 @@ class Invariants:
         self.reconfigured_at = 0.0
         """When a member last applied another configuration."""
         self._committed: dict[int, Entry] = {}
+        self._committed_in: dict[int, int] = {}
+        """In which term: leaders of later ones must have it, those of earlier ones need not."""
         self._applied: dict[int, tuple[object, ...]] = {}
         self._votes: dict[int, HardState] = {}
         self._seen: dict[int, _Seen] = {}
@@ -158,7 +160,8 @@ class Invariants:
             raise self._fail(f"two leaders in term {term}: {other}, {member.id}")
         first = log.first_index()
         for index in range(max(self._committed, default=0), first - 1, -1):
-            if index in self._committed and not log.matches(self._committed[index].term, index):
+            if self._committed_in.get(index, term) < term and not log.matches(
+                    self._committed[index].term, index):
                 raise self._fail(f"leader {member.id} of term {term} does not have entry {index} "
                                  f"of term {self._committed[index].term}, which is committed")
         open_changes = [i for i in range(log.committed + 1, log.last_index() + 1)
@@ -169,11 +172,13 @@ class Invariants:
                                  f"in the log of {member.id}")
 
     def _commit(self, member: SimMember, log: Log, seen: _Seen) -> None:
+        assert member.core is not None
         low = max(seen.commit + 1, log.first_index())
         for entry in log.slice(low, log.committed + 1, BYTES_MAX):
             known = self._committed.get(entry.index)
             if known is None:
                 self._committed[entry.index] = entry
+                self._committed_in[entry.index] = member.core.node.term
                 self.commits += 1
             elif known != entry:
                 raise self._fail(f"member {member.id} has entry {entry.index} of term "

@@ -42,10 +42,11 @@ class LeaseWatch:
 def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
     leases: LeaseWatch, *, trouble: tuple[float, float], until: float, compacted: int,
-    memories: list[float],
+    memories: list[float], late_s: float,
 ) -> list[str]:
     """Everything that is wrong, in sentences. `trouble`: when there may have been no quorum;
-    `memories`: since when each voter remembers renewals, NEVER if it is down."""
+    `memories`: since when each voter remembers renewals, NEVER if it is down;
+    `late_s`: for how long a member's clock stood still."""
     wrong = [text for client in clients for text in client.wrong + client.holder.wrong]
     wrong += judge_revisions([call for c in clients for call in c.calls], events.log)
     index = EventIndex(events.log)
@@ -53,13 +54,13 @@ def judge_clients(
         for session in watcher.sessions:
             wrong += judge_watch(session, index, compacted=compacted)
         wrong += judge_resumption(watcher.sessions, index)
-    wrong += _judge_leases(plan, clients, leases, trouble, until, memories)
+    wrong += _judge_leases(plan, clients, leases, trouble, until, memories, late_s)
     return wrong
 
 
 def _judge_leases(
     plan: Plan, clients: Sequence[Client], leases: LeaseWatch, trouble: tuple[float, float],
-    until: float, memories: list[float],
+    until: float, memories: list[float], late_s: float,
 ) -> list[str]:
     def remembered(at: float) -> float:
         """Of a quorum, at best."""
@@ -74,7 +75,7 @@ def _judge_leases(
             histories.append(history)
     slack_s = plan.drift * max((h.ttl_s for h in histories), default=0) * 2
     wrong = judge_leases(
-        histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s, trouble=(trouble,),
+        histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s + late_s, trouble=(trouble,),
         early_s=slack_s, remembered=remembered)
     return wrong + judge_locks([
         hold._replace(until=hold.until - slack_s) for c in clients for hold in c.holder.holds

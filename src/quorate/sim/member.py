@@ -79,7 +79,7 @@ class SimMember:
         self.pause_fuse: int | None = None
         """Effects until it pauses, inside a turn."""
         self._rate = self._rng.uniform(1 - plan.drift, 1 + plan.drift)
-        self._offset_s = self._paused_at = 0.0
+        self._offset_s = self._paused_at = self.stood_still_s = 0.0
         self._backlog: deque[Callable[[], None]] = deque()
         self._turning = self._scheduled = False
         self._appends = Appends(self, around)
@@ -189,6 +189,7 @@ class SimMember:
             return
         if clock_stood_still:
             self._offset_s -= self._rate * (self._clock.now - self._paused_at)
+            self.stood_still_s += self._clock.now - self._paused_at
         self.paused = False
         self.note("resumes")
         life = self.life

@@ -161,6 +161,7 @@ class World:
             self.plan, self.clients, self.watchers, self.events, self.leases,
             trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
             until=until, compacted=self.operator.compacted,
+            late_s=max(m.stood_still_s for m in self.members.values()),
             memories=[
                 max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
                 for m in map(self.members.__getitem__, self._voters())])
@@ -184,17 +185,27 @@ class World:
         report.trace = self._trace.hexdigest()[:16]
 
     def _progress(self, core: list[int]) -> float:
-        """Wait until a healed member acknowledges a write; how long that took."""
-        healed, rng = self.clock.now, self.plan.stream("probe")
-        probe = Client(
-            "probe", self.clock, rng, lambda: self.members[rng.choice(core)], 1,
-            LOOK_ELECTIONS * self.plan.election_s, only_puts=True)
+        """Wait until a healed member acknowledges a write; how long that took. A change of the
+        configuration that was still under way may put the decision into other hands: then these
+        are healed, too."""
+        healed, rng, state = self.clock.now, self.plan.stream("probe"), self.conf_state()
+
+        def pick() -> SimMember | None:
+            up = [self.members[i] for i in core if self.members[i].up]
+            return rng.choice(up) if up else None
+
+        probe = Client("probe", self.clock, rng, pick, 1,
+                       LOOK_ELECTIONS * self.plan.election_s, only_puts=True)
         self.clients.append(probe)
         probe.start()
         while not any(call.response is not None for call in probe.calls):
             if self.clock.now >= healed + PROGRESS_ELECTIONS * self.plan.election_s:
                 raise self.violation(f"the healed members {core} acknowledged no write")
             self.clock.run_until(self.clock.now + LOOK_ELECTIONS * self.plan.election_s)
+            if self.conf_state() != state:
+                healed, state = self.clock.now, self.conf_state()
+                core[:] = state.voters
+                self._heal(list(self.members))
         probe.stopped = True
         return self.clock.now - healed
 
