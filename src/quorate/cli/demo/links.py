@@ -2,20 +2,40 @@
 
 A member advertises its proxy, so all traffic between members passes here. Who opened a connection
 is read from the `X-Server-From` header with which every stream begins; a cut drops connections in
-both directions and refuses new ones, without root and without touching a member.
+both directions and refuses new ones, without root and without touching a member. A link may also be
+impaired in one direction: bytes wait (a blocked link), are late, or the connection breaks.
 
-Not here: when links are cut (play.py).
+Not here: when links are cut (play.py, torture/).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 import threading
+from dataclasses import dataclass
 
 _FROM = re.compile(rb"X-Server-From: ([0-9a-f]+)")
 HEAD_BYTES_MAX = 4096
+
+
+BLOCKED_LOOK_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Impairment:
+    """What happens to each piece that goes over a link in one direction."""
+
+    blocked: bool = False
+    delay_s: float = 0.0
+    """The longest; the shortest is none."""
+    reset: float = 0.0
+    """Chance that the connection breaks."""
+
+
+SOUND = Impairment()
 
 
 class Links:
@@ -26,6 +46,8 @@ class Links:
         self._ports = ports
         self._names: dict[str, str] = {}
         self._cut: set[str] = set()
+        self._impaired: dict[tuple[str, str], Impairment] = {}
+        self._random = random.Random()
         self._open: set[tuple[str, str, asyncio.StreamWriter]] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -44,6 +66,11 @@ class Links:
     def heal(self, name: str) -> None:
         """Its links work again."""
         self._loop.call_soon_threadsafe(self._apply, name, False)
+
+    def impair(self, source: str, target: str, impairment: Impairment = SOUND) -> None:
+        """What members send over that link fares like this from now on."""
+        self._loop.call_soon_threadsafe(
+            self._impaired.__setitem__, (source, target), impairment)
 
     def close(self) -> None:
         """Stop."""
@@ -95,15 +122,25 @@ class Links:
         self._open |= entries
         try:
             forth.write(head)
-            await asyncio.gather(_pump(reader, forth), _pump(back, writer))
+            await asyncio.gather(self._pump(reader, forth, (source, name)),
+                                 self._pump(back, writer, (name, source)))
         finally:
             self._open -= entries
             forth.transport.abort()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: tuple[str, str]
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                impairment = self._impaired.get(link, SOUND)
+                while impairment.blocked:
+                    await asyncio.sleep(BLOCKED_LOOK_S)
+                    impairment = self._impaired.get(link, SOUND)
+                if impairment.delay_s:
+                    await asyncio.sleep(impairment.delay_s * self._random.random())
+                if self._random.random() < impairment.reset:
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()

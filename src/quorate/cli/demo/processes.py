@@ -36,10 +36,12 @@ class Workspace:
     that they can be read wherever the checkout lies."""
 
     keep: bool = False
+    unprivileged: bool = True
+    """Whether root becomes somebody else for what it starts."""
     path: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="quorate-demo-", dir="/var/tmp"))
+        self.path = Path(tempfile.mkdtemp(prefix="quorate-", dir="/var/tmp"))
         source = Path(__file__).parents[2]
         shutil.copytree(source, self.path / "src" / "quorate",
                         ignore=shutil.ignore_patterns("__pycache__"))
@@ -51,7 +53,7 @@ class Workspace:
     @property
     def user(self) -> int | None:
         """The user to become, None to stay who we are."""
-        return NOBODY if os.geteuid() == 0 else None
+        return NOBODY if self.unprivileged and os.geteuid() == 0 else None
 
     def own(self, path: Path) -> None:
         """Give a path to the unprivileged user."""
