@@ -212,8 +212,8 @@ CATALOGUE = (
              "    if not _committed_in_term(raft):\n        # Before",
              "    if False:\n        # Before"),
     Mutation("a low pre-vote is not answered", "raft/core.py",
-             "            self.answer_vote(T.PRE_VOTE_RESP, message.from_, self.term, reject=True)\n",
-             "            pass\n", safety=False),
+             "            self.answer_vote(T.PRE_VOTE_RESP, message.from_, self.term, "
+             "reject=True)\n", "            pass\n", safety=False),
     Mutation("damage in the log counts as its end", "disk/wal_reader.py",
              "    if synced > offset or not last:", "    if False:"),
     Mutation("a torn tail is not looked for", "disk/wal_reader.py",

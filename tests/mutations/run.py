@@ -6,6 +6,7 @@ bug escaped the simulator. Not here: the bugs (catalogue.py).
 """
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -80,6 +81,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=400, help="seeds at most for each bug")
     parser.add_argument("--seconds", type=float, default=600, help="limit of each net")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", metavar="FILE", help="write the verdicts for the scorecard")
     parser.add_argument("--only", default="", help="bugs whose name contains this")
     options = parser.parse_args()
     bugs = [m for m in CATALOGUE if options.only in m.name]
@@ -89,6 +91,11 @@ def main() -> int:
                 m, options.first, options.seeds, options.seconds), bugs):
             verdicts.append(verdict)
             print(line(verdict), flush=True)
+    if options.json:
+        Path(options.json).write_text(json.dumps([
+            {"name": v.mutation.name, "module": v.mutation.module, "safety": v.mutation.safety,
+             "net": v.net, "seeds": v.seeds, "seconds": round(v.seconds, 1)}
+            for v in verdicts], indent=1) + "\n")
     found = sum(bool(v.net) for v in verdicts)
     escaped = [v for v in verdicts if v.mutation.safety and v.net != "sim"]
     print(f"{found} of {len(verdicts)} planted bugs found, {len(escaped)} safety bugs not by the "

@@ -93,12 +93,13 @@ class _Judge:
                 if self._floor[call] >= revision:
                     self._too_old(call, "not larger than")
             return fitting[0]
+        if _is_end_of_lease(state, changes):
+            return None  # before any delete of unknown outcome, which need not have happened
         for call in self._unknown:
             if self._floor[call] < revision and _same(_effects(state, call), changes):
                 self._unknown.remove(call)
                 return None
-        if not _is_end_of_lease(state, changes):
-            self._wrong.append(f"nothing explains revision {revision}: {_describe(changes)}")
+        self._wrong.append(f"nothing explains revision {revision}: {_describe(changes)}")
         return None
 
     def _reads(self, state: State, writer: Call | None) -> None:

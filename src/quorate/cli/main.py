@@ -10,6 +10,7 @@ COMMANDS = {
     "serve": ("quorate.cli.serve", "run one member, with etcd's flags"),
     "shims": ("quorate.cli.shims", "write an `etcd` executable that is quorate"),
     "sim": ("quorate.cli.sim", "simulate clusters of the shipped member under faults"),
+    "scorecard": ("quorate.cli.scorecard", "run simulations, and write down what they showed"),
     "torture": ("quorate.cli.torture.main", "torment real members and judge what they answered"),
     "conformance": ("quorate.cli.conformance", "run other projects' test data"),
 }

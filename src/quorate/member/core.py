@@ -371,9 +371,7 @@ class MemberCore:
 
     def _answer(self, applied: Applied) -> Proto | Refused:
         result = applied.result
-        if isinstance(result, Refused):
-            return result
-        if isinstance(result, internal.EmptyResponse):
+        if isinstance(result, Refused | internal.EmptyResponse):
             return result
         header = result.header  # type: ignore[attr-defined]
         self.fill(header)

@@ -75,7 +75,8 @@ def _judge_leases(
             histories.append(history)
     slack_s = plan.drift * max((h.ttl_s for h in histories), default=0) * 2
     wrong = judge_leases(
-        histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s + late_s, trouble=(trouble,),
+        histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s + late_s,
+        trouble=(trouble,),
         early_s=slack_s, remembered=remembered)
     return wrong + judge_locks([
         hold._replace(until=hold.until - slack_s) for c in clients for hold in c.holder.holds
