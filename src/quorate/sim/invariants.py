@@ -21,20 +21,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
 
 from quorate.check.keyvalue import Change
-from quorate.raft.log import Log
+from quorate.raft.node import Node
 from quorate.raft.types import (
     ConfState, Entry, EntryType, HardState, Role, Storage, StorageError,
 )
-from quorate.sim.member import SimMember
 from quorate.state.machine import Machine
 from quorate.wire._generated import kv_pb2
+
+if TYPE_CHECKING:
+    from quorate.member.core import MemberCore
+    from quorate.sim.member import SimMember
 
 BYTES_MAX = 1 << 30
 EVENTS_MAX = 1 << 30
 
 Fail = Callable[[str], Exception]
+
+
+class Observed(Protocol):
+    """What is looked at: a node, its life, and the log that its disk holds (or held)."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def life(self) -> int: ...
+
+    @property
+    def node(self) -> Node | None: ...
+
+    @property
+    def stable(self) -> Storage | None: ...
 
 
 @dataclass(slots=True)
@@ -44,8 +64,6 @@ class _Seen:
     life: int
     term: int = 0
     commit: int = 0
-    applied: int = 0
-    revision: int = 0
     led: int = 0
     """The term that it led, 0 if it did not."""
     conf_state: ConfState | None = None
@@ -81,14 +99,11 @@ class Events:
                                  f"{self.log[position][1]} elsewhere")
 
 
-class Invariants:
-    """Looks at a member after each of its turns; `fail` makes an exception of a sentence."""
+class RaftInvariants:
+    """Looks at a node after each of its turns; `fail` makes an exception of a sentence."""
 
-    def __init__(
-        self, members: Callable[[], Iterable[SimMember]], events: Events, fail: Fail
-    ) -> None:
+    def __init__(self, members: Callable[[], Iterable[Observed]], fail: Fail) -> None:
         self._members = members
-        self._events = events
         self._fail = fail
         self.leaders: dict[int, int] = {}
         self.commits = 0
@@ -97,20 +112,19 @@ class Invariants:
         self._committed: dict[int, Entry] = {}
         self._committed_in: dict[int, int] = {}
         """In which term: leaders of later ones must have it, those of earlier ones need not."""
-        self._applied: dict[int, tuple[object, ...]] = {}
         self._votes: dict[int, HardState] = {}
         self._seen: dict[int, _Seen] = {}
 
-    def look(self, member: SimMember, now: float) -> bool:
-        """A turn of this member is over; whether it has applied something."""
-        core = member.core
-        if core is None:
-            return False
-        node, log = core.node, core.node.raft.log
+    def look_at_raft(self, member: Observed, now: float) -> None:
+        """A turn of this node is over."""
+        node = member.node
+        if node is None:
+            return
+        log = node.raft.log
         seen = self._seen.get(member.id)
         if seen is None or seen.life != member.life:
             seen = self._seen[member.id] = _Seen(
-                member.life, commit=log.first_index() - 1, revision=core.machine.revision,
+                member.life, commit=log.first_index() - 1,
                 conf_state=node.raft.tracker.config.conf_state())
         self._look_at_vote(member)
         if node.term < seen.term:
@@ -118,14 +132,14 @@ class Invariants:
         leads = node.term if node.role is Role.LEADER else 0
         if leads:
             if leads != seen.led:
-                self._elected(member, log)
-            self._look_at_progress(member)
+                self._elected(member.id, node)
+            self._look_at_progress(member.id, node)
         if log.committed > seen.commit:
             if leads and leads == seen.led and log.term(log.committed) != node.term:
                 raise self._fail(
                     f"leader {member.id} of term {node.term} committed {log.committed}, which is "
                     f"of term {log.term(log.committed)}")
-            self._commit(member, log, seen)
+            self._commit(member.id, node, seen)
         elif log.committed < seen.commit:
             raise self._fail(f"the commit index of {member.id} fell from {seen.commit} to "
                              f"{log.committed}")
@@ -133,10 +147,10 @@ class Invariants:
         conf_state = node.raft.tracker.config.conf_state()
         if conf_state != seen.conf_state:
             seen.conf_state, self.reconfigured_at = conf_state, now
-        return self._apply(member, seen)
 
-    def _look_at_vote(self, member: SimMember) -> None:
+    def _look_at_vote(self, member: Observed) -> None:
         """On disk: a term never falls, a vote in it is never changed."""
+        assert member.stable is not None
         state = member.stable.initial_state()[0]
         before = self._votes.get(member.id)
         if before is not None and (state.term < before.term or (
@@ -144,77 +158,91 @@ class Invariants:
             raise self._fail(f"the disk of {member.id} had {before}, now it has {state}")
         self._votes[member.id] = state
 
-    def _look_at_progress(self, member: SimMember) -> None:
-        assert member.core is not None
-        raft = member.core.node.raft
-        for member_id, progress in raft.tracker.progress.items():
+    def _look_at_progress(self, member_id: int, node: Node) -> None:
+        for other_id, progress in node.raft.tracker.progress.items():
             if progress.match >= progress.next:
-                raise self._fail(f"leader {member.id} would send {progress.next} to {member_id}, "
+                raise self._fail(f"leader {member_id} would send {progress.next} to {other_id}, "
                                  f"which has {progress.match}")
 
-    def _elected(self, member: SimMember, log: Log) -> None:
-        assert member.core is not None
-        term = member.core.node.term
-        other = self.leaders.setdefault(term, member.id)
-        if other != member.id:
-            raise self._fail(f"two leaders in term {term}: {other}, {member.id}")
+    def _elected(self, member_id: int, node: Node) -> None:
+        term, log = node.term, node.raft.log
+        other = self.leaders.setdefault(term, member_id)
+        if other != member_id:
+            raise self._fail(f"two leaders in term {term}: {other}, {member_id}")
         first = log.first_index()
         for index in range(max(self._committed, default=0), first - 1, -1):
             if self._committed_in.get(index, term) < term and not log.matches(
                     self._committed[index].term, index):
-                raise self._fail(f"leader {member.id} of term {term} does not have entry {index} "
+                raise self._fail(f"leader {member_id} of term {term} does not have entry {index} "
                                  f"of term {self._committed[index].term}, which is committed")
         open_changes = [i for i in range(log.committed + 1, log.last_index() + 1)
                         if log.slice(i, i + 1, BYTES_MAX)[0].type is not EntryType.NORMAL]
         for one, other in pairwise(open_changes):
             if log.term(one) == log.term(other):
                 raise self._fail(f"configuration changes {one} and {other} are under way at once "
-                                 f"in the log of {member.id}")
+                                 f"in the log of {member_id}")
 
-    def _commit(self, member: SimMember, log: Log, seen: _Seen) -> None:
-        assert member.core is not None
+    def _commit(self, member_id: int, node: Node, seen: _Seen) -> None:
+        log = node.raft.log
         low = max(seen.commit + 1, log.first_index())
         for entry in log.slice(low, log.committed + 1, BYTES_MAX):
             known = self._committed.get(entry.index)
             if known is None:
                 self._committed[entry.index] = entry
-                self._committed_in[entry.index] = member.core.node.term
+                self._committed_in[entry.index] = node.term
                 self.commits += 1
+                self._durable(node, entry, seen)
             elif known != entry:
-                raise self._fail(f"member {member.id} has entry {entry.index} of term "
+                raise self._fail(f"member {member_id} has entry {entry.index} of term "
                                  f"{entry.term} committed, another had one of {known.term}")
-            if known is None:
-                self._durable(member, entry, seen)
 
-    def _durable(self, member: SimMember, entry: Entry, seen: _Seen) -> None:
+    def _durable(self, node: Node, entry: Entry, seen: _Seen) -> None:
         """By the configuration of before the turn or after it: it may have changed meanwhile."""
-        assert member.core is not None
-        holders = {m.id for m in self._members() if _holds(m, entry)}
-        now = member.core.node.raft.tracker.config.conf_state()
+        holders = {m.id for m in self._members() if _holds(m.stable, entry)}
+        now = node.raft.tracker.config.conf_state()
         if not any(is_majority(holders, state) for state in (now, seen.conf_state or now)):
             raise self._fail(f"entry {entry.index} of term {entry.term} is committed, but only "
                              f"on the disks of {sorted(holders)}; the configuration is {now}")
 
-    def _apply(self, member: SimMember, seen: _Seen) -> bool:
-        assert member.core is not None
-        point, machine = member.core.backend.applied, member.core.machine
-        if point.index == seen.applied:
+
+class Invariants(RaftInvariants):
+    """The same of whole members, with their state."""
+
+    def __init__(
+        self, members: Callable[[], Iterable[Observed]], events: Events, fail: Fail
+    ) -> None:
+        super().__init__(members, fail)
+        self._events = events
+        self._states: dict[int, tuple[object, ...]] = {}
+        self._applied: dict[int, tuple[int, int, int]] = {}
+        """Of each member: life, applied index, revision."""
+
+    def look(self, member: SimMember, now: float) -> bool:
+        """A turn of this member is over; whether it has applied something."""
+        self.look_at_raft(member, now)
+        return member.core is not None and self._look_at_state(member, member.core)
+
+    def _look_at_state(self, member: SimMember, core: MemberCore) -> bool:
+        point, machine = core.backend.applied, core.machine
+        life, applied, revision = self._applied.get(member.id, (0, 0, 0))
+        if life != member.life:
+            applied, revision = 0, machine.revision
+        if point.index == applied:
             return False
-        if point.index < seen.applied:
-            raise self._fail(f"the applied index of {member.id} fell from {seen.applied} to "
+        if point.index < applied:
+            raise self._fail(f"the applied index of {member.id} fell from {applied} to "
                              f"{point.index}")
-        if point.index > member.core.node.raft.log.committed:
+        if point.index > core.node.raft.log.committed:
             raise self._fail(f"member {member.id} applied {point.index}, beyond its commit index")
-        seen.applied = point.index
-        if machine.revision != seen.revision:
-            self._events.look(member.id, machine, seen.revision)
-            seen.revision = machine.revision
+        if machine.revision != revision:
+            self._events.look(member.id, machine, revision)
+        self._applied[member.id] = (member.life, point.index, machine.revision)
         state = (point.term, machine.revision, machine.compact_revision, point.conf_state,
                  tuple(machine.leases.ids()))
-        if self._applied.setdefault(point.index, state) != state:
+        if self._states.setdefault(point.index, state) != state:
             raise self._fail(f"member {member.id} at index {point.index} has (term, revision, "
                              f"compacted, members, leases) {state}, another had "
-                             f"{self._applied[point.index]}")
+                             f"{self._states[point.index]}")
         return True
 
 
@@ -224,10 +252,8 @@ def is_majority(ids: set[int], state: ConfState) -> bool:
                for half in (state.voters, state.voters_outgoing) if half)
 
 
-def _holds(member: SimMember, entry: Entry) -> bool:
-    """Whether the member's disk has the entry, or a snapshot in its place. Of a member that is
-    down, what its disk had when it went."""
-    storage: Storage | None = getattr(member, "stable", None)
+def _holds(storage: Storage | None, entry: Entry) -> bool:
+    """Whether a disk has the entry, or a snapshot in its place."""
     if storage is None:
         return False
     if entry.index < storage.first_index():

@@ -25,6 +25,7 @@ from quorate.member.core import CoreConfig, MemberCore
 from quorate.member.effects import Effects
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
+from quorate.raft.node import Node
 from quorate.raft.types import (
     ConfState, HardState, InvariantBroken, Message, MessageType, Snapshot, Storage,
 )
@@ -72,6 +73,8 @@ class SimMember:
         self.remembers_since = 0.0
         """When it last started, or took over a state with a snapshot."""
         self.core: MemberCore | None = None
+        self.stable: Storage | None = None
+        """What its disk reported as safe, also of a life before."""
         self.paused = False
         self.removed = False
         self.fuse: int | None = None
@@ -111,6 +114,11 @@ class SimMember:
         return self.core is not None
 
     @property
+    def node(self) -> Node | None:
+        """Its Raft node while it runs."""
+        return None if self.core is None else self.core.node
+
+    @property
     def now(self) -> float:
         """The member's own monotonic clock."""
         return self._offset_s + self._rate * self._clock.now
@@ -135,7 +143,7 @@ class SimMember:
         self.life += 1
         self.remembers_since = self._clock.now
         log = open_log(opened, self.disk.backend.applied)
-        self.stable: Storage = log
+        self.stable = log
         plan = self._around.plan
         self.core = build_core(
             self._config, log, self.disk.backend, RequestIds(self.id, self.life),
