@@ -61,11 +61,11 @@ class Hold(NamedTuple):
 def judge_leases(
     histories: Iterable[LeaseHistory], *, election_s: float,
     trouble: Sequence[tuple[float, float]] = (), doubt_s: float = DOUBT_S, early_s: float = 0.0,
-    remembered: Callable[[float], float] = lambda at: at,
+    remembered: Callable[[int, float], float] = lambda _lease_id, at: at,
 ) -> list[str]:
     """What is wrong, in sentences. `trouble`: intervals in which there may have been no quorum;
-    `early_s`: how much fast clocks may shorten a lease; `remembered`: when a quorum of members
-    that may have been restarted must take a renewal of that moment for."""
+    `early_s`: how much fast clocks may shorten a lease; `remembered`: what a quorum of members, of
+    whom some were restarted or heard of the lease late, must take a renewal's moment for."""
     wrong = []
     for history in histories:
         wrong += [f"lease {history.id:x} of {history.client} with TTL {history.ttl_s} s {text}"
@@ -110,12 +110,12 @@ def _too_early(history: LeaseHistory, early_s: float) -> Iterable[str]:
 
 def _too_late(
     history: LeaseHistory, election_s: float, trouble: Sequence[tuple[float, float]],
-    doubt_s: float, remembered: Callable[[float], float],
+    doubt_s: float, remembered: Callable[[int, float], float],
 ) -> Iterable[str]:
     """Trouble only counts while the end was due."""
     arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
                   for r in history.renewals)
-    due = remembered(arrived) + history.ttl_s
+    due = remembered(history.id, arrived) + history.ttl_s
     limit = due + election_s + GRACE_S
     for began, ended in sorted(trouble):
         if began <= limit and ended > due:

@@ -21,6 +21,7 @@ from quorate.member.service import Done
 from quorate.sim.clock import Clock
 from quorate.sim.holder import Holder
 from quorate.sim.member import SimMember
+from quorate.sim.requests import serve
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
@@ -198,20 +199,7 @@ class Client:
                     self.calls.pop()
             waiter(outcome)  # type: ignore[arg-type]  # what services give
 
-        member.post(lambda: _ask(member, request, done))
-
-
-def _ask(member: SimMember, request: Request, done: Done) -> None:
-    service = member.service
-    match request:
-        case rpc.PutRequest():
-            service.put(request, done)
-        case rpc.RangeRequest():
-            service.range(request, done)
-        case rpc.DeleteRangeRequest():
-            service.delete_range(request, done)
-        case _:
-            service.txn(request, done)
+        member.post(lambda: serve(member.service, request, done))
 
 
 def _ignore(_outcome: object) -> None:

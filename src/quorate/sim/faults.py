@@ -24,6 +24,7 @@ from quorate.sim.plan import EXACT_LINKS, Fault
 
 if TYPE_CHECKING:
     from quorate.sim.member import SimMember
+    from quorate.sim.patroni import Node
     from quorate.sim.world import World
 
 FUSE_MAX = 40
@@ -49,6 +50,8 @@ class Faults:
             "failing disk": self._failing_disk, "full disk": self._full_disk,
             "torn tail": self._torn_tail, "rot": self._rot, "power of all": self._power_of_all,
             "zone power": self._zone_power, "zone links": self._zone_links,
+            "node kill": self._node_kill, "node cut": self._node_cut,
+            "nodes apart": self._nodes_apart,
         }
 
     def schedule(self) -> None:
@@ -271,6 +274,36 @@ class Faults:
     def _zone_links(self, fault: Fault) -> None:
         here, there = self._zone(fault)
         self._cut_links(fault, _both_ways(here, there))
+
+    # PostgreSQL's nodes.
+
+    def _node(self, fault: Fault) -> Node:
+        """The primary for half of all aims, else any."""
+        ha = self._world.ha
+        assert ha is not None
+        names = ha.primaries if ha.primaries and fault.aim < 0.5 else list(ha.nodes)
+        return ha.nodes[names[int(fault.size * len(names))]]
+
+    def _node_kill(self, fault: Fault) -> None:
+        node = self._node(fault)
+        node.kill()
+        self._later(fault, node.start)
+
+    def _node_cut(self, fault: Fault) -> None:
+        """It does not reach the store; it may still reach the other nodes."""
+        assert self._world.ha is not None
+        access = self._world.ha.access(self._node(fault).name)
+        access.sever()
+        self._later(fault, access.heal)
+
+    def _nodes_apart(self, fault: Fault) -> None:
+        """It does not reach the other nodes."""
+        ha = self._world.ha
+        assert ha is not None
+        name = self._node(fault).name
+        pairs = {frozenset((name, other)) for other in ha.nodes if other != name}
+        ha.cut |= pairs
+        self._later(fault, lambda: ha.cut.difference_update(pairs))
 
 
 def _disarm(member: SimMember) -> None:

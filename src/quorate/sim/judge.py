@@ -7,11 +7,13 @@ what members owe each other (invariants.py).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from quorate.check.leases import judge_leases, judge_locks
+from quorate.check.leases import LeaseHistory, judge_leases, judge_locks
 from quorate.check.revisions import judge_revisions
 from quorate.check.watches import EventIndex, judge_resumption, judge_watch
+from quorate.sim.access import Access
 from quorate.sim.client import Client
 from quorate.sim.invariants import Events
 from quorate.sim.plan import Plan
@@ -22,11 +24,14 @@ ELECTION_ROUNDS = 3
 
 
 class LeaseWatch:
-    """Sees when each lease ends: when the first member that had it has it no more."""
+    """Sees when each member knows of each lease, and when it ends: when the first member that had
+    it has it no more."""
 
     def __init__(self, fail: Callable[[str], Exception]) -> None:
         self._fail = fail
         self.ended: dict[int, float] = {}
+        self.known: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        """Lease → member → when it applied the grant, last time."""
         self._tables: dict[int, tuple[int, set[int]]] = {}
 
     def look(self, member_id: int, life: int, alive: Iterable[int], now: float) -> None:
@@ -36,43 +41,49 @@ class LeaseWatch:
         if before_life == life:
             for lease_id in before - table:
                 self.ended.setdefault(lease_id, now)
+        for lease_id in table - before:
+            self.known[lease_id][member_id] = now
         self._tables[member_id] = (life, table)
 
 
 def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
     leases: LeaseWatch, *, trouble: tuple[float, float], until: float, compacted: int,
-    memories: list[float], late_s: float,
+    memories: dict[int, float], late_s: float, nodes: Sequence[Access] = (),
 ) -> list[str]:
-    """Everything that is wrong, in sentences. `trouble`: when there may have been no quorum;
+    """Everything that is wrong, in sentences, with what PostgreSQL's nodes asked. `trouble`: when there may have been no quorum;
     `memories`: since when each voter remembers renewals, NEVER if it is down;
     `late_s`: for how long a member's clock stood still."""
     wrong = [text for client in clients for text in client.wrong + client.holder.wrong]
-    wrong += judge_revisions([call for c in clients for call in c.calls], events.log)
+    calls = [call for client in clients for call in client.calls]
+    calls += [call for access in nodes for call in access.calls]
+    wrong += judge_revisions(calls, events.log)
     index = EventIndex(events.log)
     for watcher in watchers:
         for session in watcher.sessions:
             wrong += judge_watch(session, index, compacted=compacted)
         wrong += judge_resumption(watcher.sessions, index)
-    wrong += _judge_leases(plan, clients, leases, trouble, until, memories, late_s)
-    return wrong
+    histories = [h for access in nodes for h in access.leases.values()]
+    for client in clients:
+        client.holder.finish()
+        histories += client.holder.histories
+    for history in histories:
+        history.ended = leases.ended.get(history.id)
+        history.observed_until = until
+
+    def remembered(lease_id: int, at: float) -> float:
+        """By a quorum, at best: a voter counts from when it knew of the lease, or began."""
+        known = leases.known[lease_id]
+        return sorted(max(at, since, known.get(voter, at))
+                      for voter, since in memories.items())[len(memories) // 2]
+
+    return wrong + _judge_leases(plan, clients, histories, trouble, remembered, late_s)
 
 
 def _judge_leases(
-    plan: Plan, clients: Sequence[Client], leases: LeaseWatch, trouble: tuple[float, float],
-    until: float, memories: list[float], late_s: float,
+    plan: Plan, clients: Sequence[Client], histories: list[LeaseHistory],
+    trouble: tuple[float, float], remembered: Callable[[int, float], float], late_s: float,
 ) -> list[str]:
-    def remembered(at: float) -> float:
-        """Of a quorum, at best."""
-        return sorted(max(at, since) for since in memories)[len(memories) // 2]
-
-    histories = []
-    for client in clients:
-        client.holder.finish()
-        for history in client.holder.histories:
-            history.ended = leases.ended.get(history.id)
-            history.observed_until = until
-            histories.append(history)
     slack_s = plan.drift * max((h.ttl_s for h in histories), default=0) * 2
     wrong = judge_leases(
         histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s + late_s,

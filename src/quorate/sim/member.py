@@ -55,6 +55,8 @@ class Surroundings:
     note: Callable[[int, str], None]
     refusals: Callable[[int], list[int]]
     """Members that would answer a connection by this one with "you were removed"."""
+    ended: Callable[[int], None]
+    """A member's process is gone; its clients' connections break."""
 
 
 class SimMember:
@@ -168,6 +170,7 @@ class SimMember:
         self._backlog.clear()
         self.disk.files.crash_at = None
         self.disk.backend.crash()
+        self._around.ended(self.id)
 
     def power_cut(self, *, torn: bool = False) -> None:
         """The machine is gone: un-synced bytes are lost or torn; with `torn` a bit of what is left

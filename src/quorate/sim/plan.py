@@ -28,15 +28,19 @@ above a half which pairs are, as bits / 2**(n(n−1)/2)."""
 LINK_FAULTS = ("cut", "one-way cut", "link graph", "isolate", "clog", "swizzle", "ring")
 DISK_FAULTS = ("slow disk", "hung disk", "failing disk", "full disk", "torn tail", "rot")
 ZONE_FAULTS = ("power of all", "zone power", "zone links")
+NODE_FAULTS = ("node kill", "node cut", "nodes apart")
+"""Of PostgreSQL's nodes, where there are some."""
+
 OPERATIONS = ("transfer", "add", "promote", "remove", "swap", "compact")
 """Not faults: what an operator does at bad moments."""
 
-KINDS = (EXACT_LINKS, *MEMBER_FAULTS, *LINK_FAULTS, *DISK_FAULTS, *ZONE_FAULTS, *OPERATIONS)
+KINDS = (EXACT_LINKS, *MEMBER_FAULTS, *LINK_FAULTS, *DISK_FAULTS, *ZONE_FAULTS, *NODE_FAULTS, *OPERATIONS)
 
 PROFILES = {
     "swarm": "short runs, everything drawn (the default)",
     "steady": "three members, ten operations a second, ten minutes: for measuring speed",
     "long": "hours of little traffic and slow elections: for cluster-years",
+    "patroni": "PostgreSQL nodes under Patroni on the members; both fail",
     "excess": "more damage than is promised to be survived: demands a safe stop",
 }
 
@@ -51,6 +55,25 @@ class Fault:
     for_s: float
     aim: float
     size: float
+
+
+@dataclass(frozen=True, slots=True)
+class HaSettings:
+    """Patroni nodes on the cluster, with Patroni's own settings (patroni.py). `hangs`: members
+    without a leader keep clients waiting, as stock etcd does."""
+
+    nodes: int = 3
+    ttl_s: int = 20
+    loop_wait_s: int = 5
+    retry_timeout_s: int = 5
+    failsafe: bool = False
+    synchronous: bool = False
+    driver: str = "etcd3"
+    proxies: bool = False
+    """Patroni's `use_proxies`: the list of members is not asked for."""
+    hangs: bool = False
+    row_s: float = 0.5
+    """Mean time between rows that the application writes; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,7 @@ class Plan:
     watchers: int = 4
     lost_connection_noticed: float = 0.7
     """Chance that a peer notices a crash by its connection rather than by silence."""
+    ha: HaSettings | None = None
     faults: tuple[Fault, ...] = ()
 
     def stream(self, name: str) -> random.Random:
@@ -104,7 +128,8 @@ def from_json(text: str) -> Plan:
     try:
         value = json.loads(text)
         faults = tuple(Fault(**fault) for fault in value.pop("faults"))
-        plan = Plan(**value, faults=faults)
+        ha = value.pop("ha", None)
+        plan = Plan(**value, faults=faults, ha=HaSettings(**ha) if ha else None)
     except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as wrong:
         raise ValueError(f"this is not a simulation plan: {wrong}; `quorate sim --shrink` writes "
                          f"one") from wrong
@@ -183,7 +208,28 @@ def _excess(rng: random.Random, seed: int) -> Plan:
         rng, kinds, plan.faults_s, 0.5 * plan.election_s, plan.election_s))
 
 
-_DRAWS = {"swarm": _swarm, "steady": _steady, "long": _long, "excess": _excess}
+def _patroni(rng: random.Random, seed: int) -> Plan:
+    loop_wait_s = rng.choice((1, 2, 5, 10))
+    retry_timeout_s = rng.choice((3, 5, 10))
+    ttl_s = max(20, loop_wait_s + 2 * retry_timeout_s) + rng.choice((0, 0, 10))
+    ha = HaSettings(
+        rng.choice((2, 3, 3, 3, 4)), ttl_s, loop_wait_s, retry_timeout_s,
+        failsafe=rng.random() < 0.3, synchronous=rng.random() < 0.5,
+        driver=rng.choice(("etcd3", "etcd3", "etcd")), proxies=rng.random() < 0.2)
+    members = rng.choice((1, 3, 3, 3, 5))
+    faults_s = rng.uniform(10.0, 30.0) * ttl_s
+    kinds = NODE_FAULTS + _some(rng, (*MEMBER_FAULTS, *LINK_FAULTS, *ZONE_FAULTS, "slow disk",
+                                      "hung disk", "transfer"))
+    return Plan(
+        seed, "patroni", members, zones=min(members, 3), faults_s=faults_s,
+        election_s=rng.choice((1.0, 1.0, 3.0)), delay_s=rng.choice((0.001, 0.01, 0.05)),
+        loss=rng.choice((0.0, 0.0, 0.01)), sync_s=rng.choice((0.001, 0.02)), clients=1,
+        pause_s=2.0, watchers=1, ha=ha,
+        faults=_faults(rng, kinds, faults_s, 1.5 * ttl_s, 0.5 * ttl_s))
+
+
+_DRAWS = {"swarm": _swarm, "steady": _steady, "long": _long, "patroni": _patroni,
+          "excess": _excess}
 
 
 def _some(rng: random.Random, kinds: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from quorate.sim.plan import Plan, draw
-from quorate.sim.world import Report, Violation, World
+from quorate.sim.report import Report
+from quorate.sim.world import Violation, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ class Totals:
         for name in ("acknowledged", "unknown", "watches", "watched", "commits", "leaders",
                      "leases_ended", "renewals", "locks", "snapshots"):
             self.numbers[name] += getattr(report, name)
+        if report.ha is not None:
+            self.numbers.update(rows=report.ha.acknowledged, rows_lost=report.ha.lost,
+                                promotions=report.ha.promotions)
         self.faults.update(report.faults)
         self.operations.update(report.operations)
         self.stopped_safely += report.stopped_safely

@@ -16,19 +16,20 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from quorate.check.linearizability import NEVER
 from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
 from quorate.sim.faults import Faults
+from quorate.sim.ha import HaCluster
 from quorate.sim.invariants import Events, Invariants, is_majority
 from quorate.sim.judge import LeaseWatch, judge_clients
 from quorate.sim.member import SimMember, Surroundings
 from quorate.sim.network import LinkQuality, Network
 from quorate.sim.operator import Operator, described
 from quorate.sim.plan import Plan
+from quorate.sim.report import Report
 from quorate.sim.watcher import Watcher
 
 PROGRESS_ELECTIONS = 20
@@ -48,33 +49,6 @@ class Violation(Exception):
     """A promise was broken; the text says which, where and when."""
 
 
-@dataclass(slots=True)
-class Report:
-    """What one seed did."""
-
-    seed: int
-    members: int
-    simulated_s: float
-    events: int = 0
-    acknowledged: int = 0
-    unknown: int = 0
-    watches: int = 0
-    watched: int = 0
-    commits: int = 0
-    leaders: int = 0
-    leases_ended: int = 0
-    renewals: int = 0
-    locks: int = 0
-    snapshots: int = 0
-    progress_s: float = 0.0
-    """Until the healed majority acknowledged a write."""
-    stopped_safely: bool = False
-    """In "excess": it could not go on, and said so."""
-    faults: dict[str, int] = field(default_factory=dict)
-    operations: dict[str, int] = field(default_factory=dict)
-    trace: str = ""
-
-
 class World:
     """Build it with a plan and `run` it. `tell` gets each line of the timeline."""
 
@@ -92,7 +66,8 @@ class World:
             LinkQuality(plan.delay_s, plan.loss, plan.duplication), self._deliver,
             self._delivered)
         self._around = Surroundings(
-            self.clock, plan, self.network.send, self._observe, self.note, self._refusals)
+            self.clock, plan, self.network.send, self._observe, self.note, self._refusals,
+            self._ended)
         founders = tuple(described(i) for i in range(1, plan.members + 1))
         self.members = {m.id: SimMember(m.id, self._around, founders) for m in founders}
         self.events = Events(self.violation)
@@ -102,6 +77,8 @@ class World:
         self.operator = Operator(self)
         self.clients = [self._client(n) for n in range(plan.clients)]
         self.watchers = [self._watcher(n) for n in range(plan.watchers)]
+        self.ha = None if plan.ha is None else HaCluster(
+            plan, plan.ha, self.clock, lambda: self.members, self.note, self.violation)
 
     def _client(self, number: int) -> Client:
         rng = self.plan.stream(f"client {number}")
@@ -122,16 +99,18 @@ class World:
         except InvariantBroken as broken:
             raise self.violation(f"{broken}") from broken
 
-    def _run(self) -> Report:
-        report = Report(self.plan.seed, len(self.members), 0.0)
+    def begin(self) -> None:
+        """Everybody starts; what the plan has is on the agenda."""
         for member in list(self.members.values()):
             member.start()
-        for client in self.clients:
-            client.start()
-        for watcher in self.watchers:
-            watcher.start()
+        for actor in (*self.clients, *self.watchers, *([self.ha] if self.ha else ())):
+            actor.start()
         self.faults.schedule()
         self.operator.schedule()
+
+    def _run(self) -> Report:
+        report = Report(self.plan.seed, len(self.members), 0.0)
+        self.begin()
         self.clock.run_until(self.plan.faults_s)
         trouble = self.clock.now
         self.healing = self.faults.over = True
@@ -144,33 +123,44 @@ class World:
         if not report.stopped_safely:
             self._heal(list(self.members))
             trouble = self.clock.now
-            self.clock.run_until(self.clock.now + SETTLE_S)
+            self.clock.run_until(self.clock.now + self._settle_s())
         self._finish(report, trouble)
         return report
+
+    def _settle_s(self) -> float:
+        if self.ha is None:
+            return SETTLE_S
+        self.ha.heal()
+        return max(SETTLE_S, self.ha.settle_s)
 
     def _finish(self, report: Report, trouble: float) -> None:
         until = self.clock.now
         for client in self.clients:
             client.stopped = True
+        wrong = [] if self.ha is None or report.stopped_safely else self.ha.judge()
+        if self.ha is not None:
+            self.ha.stop()
         if not report.stopped_safely:
             self._converge()
             healthy = next(m for m in self.members.values() if m.id in self._voters() and m.up)
             for watcher in self.watchers:
                 watcher.catch_up(healthy)
-        wrong = judge_clients(
+        wrong += judge_clients(
             self.plan, self.clients, self.watchers, self.events, self.leases,
             trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
             until=until, compacted=self.operator.compacted,
             late_s=max(m.stood_still_s for m in self.members.values()),
-            memories=[
-                max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
-                for m in map(self.members.__getitem__, self._voters())])
+            memories={
+                m.id: max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
+                for m in map(self.members.__getitem__, self._voters())},
+            nodes=[] if self.ha is None else self.ha.accesses)
         if wrong:
             raise self.violation(wrong[0])
         self._fill(report)
 
     def _fill(self, report: Report) -> None:
-        calls = [call for client in self.clients for call in client.calls]
+        nodes = self.ha.accesses if self.ha is not None else []
+        calls = [call for asker in (*self.clients, *nodes) for call in asker.calls]
         report.simulated_s, report.events = self.clock.now, self.clock.events
         report.acknowledged = sum(call.response is not None for call in calls)
         report.unknown = len(calls) - report.acknowledged
@@ -178,8 +168,10 @@ class World:
         report.watched = sum(w.events for w in self.watchers)
         report.commits, report.leaders = self.invariants.commits, len(self.invariants.leaders)
         report.leases_ended, report.snapshots = len(self.leases.ended), self.snapshots
-        report.renewals = sum(c.holder.renewed for c in self.clients)
+        report.renewals = sum(c.holder.renewed for c in self.clients) + sum(
+            r.acknowledged for node in nodes for h in node.leases.values() for r in h.renewals[1:])
         report.locks = sum(len(c.holder.holds) for c in self.clients)
+        report.ha = None if self.ha is None else self.ha.report
         report.faults = dict(sorted(self.faults.counts.items()))
         report.operations = dict(sorted(self.operator.done.items()))
         report.trace = self._trace.hexdigest()[:16]
@@ -350,6 +342,10 @@ class World:
             m.id for m in self.members.values() if m.core is not None and not m.paused
             and m.core.removal.refuses(member_id, m.disk.backend.durable.conf_state)
             and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
+
+    def _ended(self, member_id: int) -> None:
+        if self.ha is not None:
+            self.ha.broken(member_id)
 
     def _observe(self, member: SimMember) -> None:
         if self.invariants.look(member, self.clock.now) and member.core is not None:

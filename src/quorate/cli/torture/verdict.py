@@ -81,7 +81,7 @@ def _judge_leases(history: History) -> list[str]:
             leases.append(lease)
     wrong = judge_leases(leases, election_s=ELECTION_S, trouble=(history.trouble,),
                          early_s=EARLY_S,
-                         remembered=lambda at: max(at, history.trouble[1]))
+                         remembered=lambda _id, at: max(at, history.trouble[1]))
     return wrong + judge_locks([hold for h in history.holders for hold in h.holds])
 
 
