@@ -28,7 +28,7 @@ from quorate.raft.types import (
 )
 from quorate.sim.invariants import RaftInvariants
 
-STEPS = 4000
+STEPS = 3000
 MESSAGES_MAX = 60
 """More than this wait in the bag: the oldest is lost."""
 
@@ -48,6 +48,8 @@ class Bare:
     applies: deque[Message] = field(default_factory=deque)
     applied: int = 1
     conf_state: ConfState = ConfState()
+    durable: tuple[int, ConfState] = (1, ConfState())
+    """What is applied and survives a crash."""
 
     @property
     def stable(self) -> MemoryStorage:
@@ -64,21 +66,26 @@ class Chaos:
         self._bag: list[Message] = []
         self._cut: set[tuple[int, int]] = set()
         self._reads: dict[bytes, int] = {}
+        self._applied = 1
+        """The most that anybody ever applied, and so may have told a client."""
         self._count = 0
         self._message_bytes = rng.choice((0, 0, 20, 1 << 20))
         self._in_flight = rng.choice((1, 2, 256))
-        members = rng.choice((3, 3, 3, 5, 2, 4))
+        members = rng.choice((3, 3, 3, 5, 2, 4, 1))
         self._voters = tuple(range(1, members + 1))
         self._nodes = {i: self._new(i, ConfState(self._voters)) for i in self._voters}
         self.invariants = RaftInvariants(self._nodes.values, fail)
         kinds: list[tuple[Callable[[Bare], None], float]] = [
             (self._deliver, 60), (self._tick, rng.choice((3, 8))),
-            (self._append, rng.choice((5, 20))), (self._apply, rng.choice((4, 15))),
-            (self._propose, 3), (self._read, 1.5), (self._lose, rng.choice((0, 1, 5))),
-            (self._copy, rng.choice((0, 1, 4))), (self._crash, rng.choice((0, 0.2, 1))),
-            (self._change, rng.choice((0, 0, 0.5))), (self._transfer, rng.choice((0, 0.1))),
-            (self._part, rng.choice((0, 0.2, 0.5))), (self._heal, 0.3),
-            (self._compact, rng.choice((0, 0.3))), (self._campaign, 0.3)]
+            (self._append, rng.choice((25, 80))), (self._apply, rng.choice((4, 20))),
+            (self._propose, rng.choice((1, 4))), (self._read, rng.choice((1, 5))),
+            (self._lose, rng.choice((0, 1, 5))),
+            (self._copy, rng.choice((0, 1, 4))), (self._crash, rng.choice((0, 0.3, 2))),
+            (self._change, rng.choice((0, 0.5, 2))), (self._transfer, rng.choice((0, 0.3))),
+            (self._part, rng.choice((0, 0.1, 0.3))), (self._heal, 0.5),
+            (self._flush, rng.choice((0.2, 2))), (self._compact, rng.choice((0, 0.5))),
+            (self._campaign, 0.3), (self._contest, rng.choice((0.1, 0.4, 1))),
+            (self._diverge, rng.choice((0, 0.3, 1)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = [weight for _, weight in kinds]
 
@@ -99,7 +106,7 @@ class Chaos:
         log = MemoryStorage()
         log.apply_snapshot(Snapshot(1, 1, conf_state))
         log.set_hard_state(HardState(1, 0, 1))
-        return Bare(node_id, log, conf_state=conf_state)
+        return Bare(node_id, log, conf_state=conf_state, durable=(1, conf_state))
 
     def _start(self, bare: Bare) -> None:
         """From its disk, as member/build.py does it."""
@@ -151,11 +158,11 @@ class Chaos:
     def _deliver(self, _bare: Bare) -> None:
         if not self._bag:
             return
-        position = self._rng.randrange(len(self._bag))
-        message = self._bag[position]
+        message = self._bag.pop(self._rng.randrange(len(self._bag)))
         if (message.from_, message.to) in self._cut:
+            if self._rng.random() < 0.5:
+                self._bag.append(message)  # it waits, or is lost
             return
-        self._bag.pop(position)
         self._step(self._nodes[message.to], message)
 
     def _lose(self, _bare: Bare) -> None:
@@ -173,17 +180,22 @@ class Chaos:
             bare.node.tick()
             self._turn(bare)
 
-    def _append(self, bare: Bare) -> None:
-        """The oldest append is on disk."""
-        if not bare.appends or bare.node is None:
+    def _append(self, _bare: Bare) -> None:
+        """Somebody's oldest append is on disk."""
+        busy = [b for b in self._nodes.values() if b.appends and b.node is not None]
+        if not busy:
             return
+        self._append_of(self._rng.choice(busy))
+
+    def _append_of(self, bare: Bare) -> None:
+        assert bare.node is not None
         work, log = bare.appends.popleft(), bare.log
         if work.term:
             log.set_hard_state(HardState(work.term, work.vote, work.commit))
         if work.snapshot is not None:
             log.apply_snapshot(work.snapshot)
-            bare.applied = work.snapshot.index
-            bare.conf_state = work.snapshot.conf_state
+            bare.applied, bare.conf_state = work.snapshot.index, work.snapshot.conf_state
+            bare.durable = (bare.applied, bare.conf_state)
         log.append(work.entries)
         raft_log = bare.node.raft.log
         before = [(i, raft_log.term(i))
@@ -197,9 +209,12 @@ class Chaos:
                 raise self._fail(f"chaos: a storage step changed the log of {bare.id}")
         self._turn(bare)
 
-    def _apply(self, bare: Bare) -> None:
-        if not bare.applies or bare.node is None:
+    def _apply(self, _bare: Bare) -> None:
+        busy = [b for b in self._nodes.values() if b.applies and b.node is not None]
+        if not busy:
             return
+        bare = self._rng.choice(busy)
+        assert bare.node is not None
         work = bare.applies.popleft()
         for entry in work.entries:
             if entry.index <= bare.applied:
@@ -208,6 +223,7 @@ class Chaos:
                 raise self._fail(f"chaos: node {bare.id} applies {entry.index} after "
                                  f"{bare.applied}")
             bare.applied = entry.index
+            self._applied = max(self._applied, bare.applied)
             if entry.type is not EntryType.NORMAL:
                 change = decode_conf_change(entry.type, entry.data)
                 bare.conf_state = bare.node.apply_conf_change(change)
@@ -215,9 +231,15 @@ class Chaos:
             self._step(bare, response)
         self._turn(bare)
 
-    def _propose(self, bare: Bare) -> None:
-        node = bare.node
-        if node is None or node.role is not Role.LEADER:
+    def _leader(self) -> Bare | None:
+        """Any that believes it leads."""
+        leaders = [b for b in self._nodes.values()
+                   if b.node is not None and b.node.role is Role.LEADER]
+        return self._rng.choice(leaders) if leaders else None
+
+    def _propose(self, _bare: Bare) -> None:
+        bare = self._leader()
+        if bare is None or (node := bare.node) is None:
             return
         self._count += 1
         try:
@@ -231,7 +253,7 @@ class Chaos:
             return
         self._count += 1
         context = self._count.to_bytes(8, "little")
-        self._reads[context] = max(b.applied for b in self._nodes.values())
+        self._reads[context] = self._applied
         try:
             bare.node.read_index(context)
         except RaftError:
@@ -242,6 +264,7 @@ class Chaos:
         """Lose what was not on disk yet, and start again."""
         bare.appends.clear()
         bare.applies.clear()
+        bare.applied, bare.conf_state = bare.durable
         self._start(bare)
 
     def _campaign(self, bare: Bare) -> None:
@@ -249,26 +272,52 @@ class Chaos:
             bare.node.campaign()
             self._turn(bare)
 
-    def _transfer(self, bare: Bare) -> None:
-        if bare.node is not None and bare.node.role is Role.LEADER:
+    def _contest(self, _bare: Bare) -> None:
+        """Time passes in which nothing arrives, for all or for those who do not lead; then
+        several want to lead."""
+        asleep = self._leader() if self._rng.random() < 0.5 else None
+        others = [b for b in self._nodes.values() if b is not asleep]
+        for bare in others:
+            for _ in range(ELECTION_TICK):
+                self._tick(bare)
+        for bare in self._rng.sample(others, min(len(others), 2)):
+            self._campaign(bare)
+
+    def _diverge(self, _bare: Bare) -> None:
+        """A leader that nobody hears takes proposals; its own disk has them."""
+        bare = self._leader()
+        if bare is None:
+            return
+        for _ in range(self._rng.randrange(1, 6)):
+            self._propose(bare)
+        self._bag = [message for message in self._bag if message.from_ != bare.id]
+        while bare.appends:
+            self._append_of(bare)
+
+    def _transfer(self, _bare: Bare) -> None:
+        bare = self._leader()
+        if bare is not None and bare.node is not None:
             bare.node.transfer_leader(self._rng.choice(list(self._nodes)))
             self._turn(bare)
 
+    def _flush(self, bare: Bare) -> None:
+        bare.durable = (bare.applied, bare.conf_state)
+
     def _compact(self, bare: Bare) -> None:
-        if bare.applied > bare.log.first_index():
-            bare.log.compact(bare.applied - self._rng.randrange(2))
+        if bare.durable[0] > bare.log.first_index():
+            bare.log.compact(bare.durable[0] - self._rng.randrange(2))
 
     def _part(self, _bare: Bare) -> None:
-        ids = list(self._nodes)
-        self._cut = {(a, b) for a in ids for b in ids if self._rng.random() < 0.4}
+        ids, share = list(self._nodes), self._rng.choice((0.15, 0.4))
+        self._cut = {(a, b) for a in ids for b in ids if self._rng.random() < share}
 
     def _heal(self, _bare: Bare) -> None:
         self._cut = set()
 
-    def _change(self, bare: Bare) -> None:
+    def _change(self, _bare: Bare) -> None:
         """One member more or less, or a joint swap."""
-        node = bare.node
-        if node is None or node.role is not Role.LEADER:
+        bare = self._leader()
+        if bare is None or (node := bare.node) is None:
             return
         state, new = bare.conf_state, max(self._nodes) + 1
         learners = self._rng.random() < 0.3
@@ -291,7 +340,7 @@ class Chaos:
         except ProposalDropped:
             return
         if new not in self._nodes:
-            self._nodes[new] = Bare(new, MemoryStorage(), applied=0)
+            self._nodes[new] = Bare(new, MemoryStorage(), applied=0, durable=(0, ConfState()))
             self._start(self._nodes[new])
         self._turn(bare)
 

@@ -4,8 +4,7 @@ Judged while it runs: never two writable primaries at a time. Judged at the end:
 replication every acknowledged row is there; once everything works again there is one primary, the
 others stream from it, and rows are acknowledged. How long nobody could write is measured.
 
-Nodes fail by losing the store, each other, or power. They do not pause: a paused primary whose lock
-ran out is what a watchdog is for, and there is none.
+Nodes fail by losing the store, each other, or power; they do not pause.
 
 Not here: the loop of a node (patroni.py), the store (world.py).
 """
@@ -20,7 +19,7 @@ from quorate.sim.clock import Clock
 from quorate.sim.dcs import StoreClient
 from quorate.sim.drivers import DRIVERS
 from quorate.sim.member import SimMember
-from quorate.sim.patroni import Node
+from quorate.sim.patroni import REBOOT_S, Node
 from quorate.sim.plan import HaSettings, Plan
 from quorate.sim.postgres import Server
 from quorate.sim.process import Signal
@@ -169,7 +168,7 @@ class HaCluster:
     def settle_s(self) -> float:
         """How long after everything works again it must be well."""
         s = self.settings
-        return s.ttl_s + SETTLE_LOOPS * s.loop_wait_s + 2 * s.retry_timeout_s + LATE_ROWS_S
+        return REBOOT_S + s.ttl_s + SETTLE_LOOPS * s.loop_wait_s + 2 * s.retry_timeout_s + LATE_ROWS_S
 
     def heal(self) -> None:
         """All nodes run and reach everything."""

@@ -5,8 +5,11 @@ and makes its server what the lock says; when the store cannot be reached a prim
 unless failsafe mode is on and every member of the cluster agrees. Promotions and starts run beside
 the loop, as Patroni's asynchronous executor has them; stopping does not.
 
+The requests of one loop may take longer than the lock lives: /sync and the lease are each tried
+for a whole retry timeout. It is the watchdog that keeps such a primary from meeting the next one.
+
 Left out: pause, switchovers, cascading, slots, tags, quorum commit, standby clusters, start-up
-timeouts; the watchdog is off. Not here: requests (drivers.py), which nodes there are (ha.py).
+timeouts. Not here: requests (drivers.py), which nodes there are (ha.py).
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ REST_S = 0.01
 """A request to another node's REST interface."""
 
 REST_TIMEOUT_S = 2.0
+SAFETY_MARGIN_S = 5
+"""So much before the lock runs out the watchdog resets the node."""
+
+REBOOT_S = 30.0
 OVERDUE_S = 0.001
 
 
@@ -52,6 +59,7 @@ class Node:
     _failsafe_leader: str = ""
     _is_leader: bool = False
     _programs: list[Program] = field(default_factory=list)
+    _watchdog_at: float | None = None
     _action: Program | None = None
     _action_name: str = ""
 
@@ -72,7 +80,7 @@ class Node:
         self.driver.stop()
         for program in (*self._programs, *([self._action] if self._action else ())):
             program.stop()
-        self._action = None
+        self._action = self._watchdog_at = None
         self.server.crash()
 
     def turn_to(self, member_id: int) -> None:
@@ -144,6 +152,8 @@ class Node:
             if self.settings.failsafe and set(self.known.failsafe) != set(self._topology()):
                 yield from self.driver.write(FAILSAFE, self._topology())
         self._is_leader = kept
+        if kept and self._watchdog_at is not None:
+            self._keep_watchdog()
         return kept
 
     def _topology(self) -> tuple[str, ...]:
@@ -159,6 +169,7 @@ class Node:
             yield from self._promote()
 
     def _promote(self) -> Steps[None]:
+        self._keep_watchdog()
         if self.settings.synchronous:
             version = yield from self.driver.write_sync(
                 (self.name,), self.known.sync_version)
@@ -263,9 +274,12 @@ class Node:
     def _demote(self, why: str) -> Steps[None]:
         """At once, without asking; the server starts again beside the loop."""
         self.note(f"demotes its server: {why}")
-        yield from self.server.stop()
-        self._is_leader = False
+        yield from self._stop_server()
         self._beside("start", self.server.start(self._upstream()))
+
+    def _stop_server(self) -> Steps[None]:
+        yield from self.server.stop()
+        self._is_leader, self._watchdog_at = False, None
 
     def _upstream(self) -> str:
         return "" if self.known.leader == self.name else self.known.leader
@@ -280,6 +294,22 @@ class Node:
             self._beside("rewind", self._rewind(leader.server))
         else:
             self._beside("start", self.server.start(self._upstream()))
+
+    # The watchdog.
+
+    def _keep_watchdog(self) -> None:
+        """Activate it, or say that all is well."""
+        if not self.settings.watchdog:
+            return
+        at = self._watchdog_at = self.clock.now + self.settings.ttl_s - SAFETY_MARGIN_S
+
+        def due() -> None:
+            if self._watchdog_at == at:
+                self.note("is reset by its watchdog")
+                self.kill()
+                self.clock.after(REBOOT_S, self.start)
+
+        self.clock.after(self.settings.ttl_s - SAFETY_MARGIN_S, due)
 
     # Beside the loop.
 
@@ -323,14 +353,15 @@ class Node:
         if not self.server.writable:
             return
         if self.settings.failsafe and (yield from self._all_agree()):
+            self.note("goes on as primary without the store: all members agree")
             self._is_leader = True
+            self._keep_watchdog()
             self._failsafe_leader = ""
             self._failsafe_until = self.clock.now + self.settings.ttl_s
             return
         self._failsafe_until = 0.0
         self.note(f"demotes its server: {failure}")
-        yield from self.server.stop()
-        self._is_leader = False
+        yield from self._stop_server()
         yield from self.server.start("")
 
     def _all_agree(self) -> Steps[bool]:

@@ -68,6 +68,8 @@ class HaSettings:
     retry_timeout_s: int = 5
     failsafe: bool = False
     synchronous: bool = False
+    watchdog: bool = True
+    """Resets a node whose Patroni has not kept the lock in time."""
     driver: str = "etcd3"
     proxies: bool = False
     """Patroni's `use_proxies`: the list of members is not asked for."""

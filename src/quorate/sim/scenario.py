@@ -76,7 +76,7 @@ def read_recording(text: str) -> Recording:
             value["scenario"],
             HaSettings(
                 len(value["nodes"]), s["ttl"], s["loop_wait"], s["retry_timeout"],
-                failsafe=s["failsafe_mode"], synchronous=s["synchronous_mode"],
+                failsafe=s["failsafe_mode"], synchronous=s["synchronous_mode"], watchdog=False,
                 driver=value["driver"], proxies=True, hangs=value["store"] != "quorate",
                 row_s=0.0),
             tuple(RecordedNode(n["name"], n["role"], n["loop_age_s"], _id(n["member"]))

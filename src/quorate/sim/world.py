@@ -160,7 +160,8 @@ class World:
 
     def _fill(self, report: Report) -> None:
         nodes = self.ha.accesses if self.ha is not None else []
-        calls = [call for asker in (*self.clients, *nodes) for call in asker.calls]
+        calls = [call for client in self.clients for call in client.calls]
+        calls += [call for node in nodes for call in node.calls]
         report.simulated_s, report.events = self.clock.now, self.clock.events
         report.acknowledged = sum(call.response is not None for call in calls)
         report.unknown = len(calls) - report.acknowledged
