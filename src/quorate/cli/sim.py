@@ -178,6 +178,9 @@ def summary(totals: Totals, first: int) -> str:
         f"{n['renewals']} renewals, {n['leases_ended']} leases ended, {n['locks']} locks held, "
         f"{n['snapshots']} snapshots",
     ]
+    if n["schedules"]:
+        lines.append(f"bare Raft nodes: {n['schedules']} schedules, {n['schedule_commits']} "
+                     f"entries committed")
     if n["promotions"]:
         lines.append(f"PostgreSQL: {n['promotions']} promotions, never two primaries at a time; "
                      f"{n['rows']} rows acknowledged, {n['rows_lost']} lost without synchronous "

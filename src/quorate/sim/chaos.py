@@ -15,6 +15,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from quorate.raft.confchange import decode_conf_change
 from quorate.raft.errors import ProposalDropped, RaftError
@@ -27,8 +28,8 @@ from quorate.raft.types import (
     InvariantBroken, Message, MessageType, Role, Snapshot,
 )
 from quorate.sim.invariants import RaftInvariants
+from quorate.sim.plan import Plan
 
-STEPS = 3000
 MESSAGES_MAX = 60
 """More than this wait in the bag: the oldest is lost."""
 
@@ -60,9 +61,13 @@ class Bare:
 class Chaos:
     """One schedule, as its seed decides; `run` raises what `fail` makes."""
 
-    def __init__(self, seed: int, fail: Callable[[str], Exception]) -> None:
-        self._rng = rng = random.Random(f"{seed}/chaos")
+    def __init__(
+        self, rng: random.Random, fail: Callable[[str], Exception],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._rng = rng
         self._fail = fail
+        self._tell = tell
         self._bag: list[Message] = []
         self._cut: set[tuple[int, int]] = set()
         self._reads: dict[bytes, int] = {}
@@ -87,18 +92,21 @@ class Chaos:
             (self._campaign, 0.3), (self._contest, rng.choice((0.1, 0.4, 1))),
             (self._diverge, rng.choice((0, 0.3, 1)))]
         self._kinds = [kind for kind, _ in kinds]
-        self._weights = [weight for _, weight in kinds]
+        self._weights = list(accumulate(weight for _, weight in kinds))
 
-    def run(self, steps: int = STEPS) -> None:
+    def run(self, steps: int) -> None:
         """Take so many steps."""
         for node in self._nodes.values():
             self._start(node)
-        for kind in self._rng.choices(self._kinds, self._weights, k=steps):
+        for step in range(steps):
+            kind, = self._rng.choices(self._kinds, cum_weights=self._weights)
             bare = self._rng.choice(list(self._nodes.values()))
+            if self._tell is not None:
+                self._tell(f"{step:6} {bare.id} {kind.__name__.strip('_')}")
             try:
                 kind(bare)
             except InvariantBroken as broken:
-                raise self._fail(f"chaos: {broken}") from broken
+                raise self._fail(f"{broken}, at step {step}") from broken
 
     # Nodes.
 
@@ -133,7 +141,7 @@ class Chaos:
             for state in ready.read_states:
                 wanted = self._reads.get(state.context, 0)
                 if state.index < wanted:
-                    raise self._fail(f"chaos: node {bare.id} was given read index {state.index}; "
+                    raise self._fail(f"node {bare.id} was given read index {state.index}; "
                                      f"{wanted} had been applied when it asked")
             for message in ready.messages:
                 if message.to == LOCAL_APPEND_THREAD:
@@ -206,7 +214,7 @@ class Chaos:
             elif response.to in self._nodes:
                 self._bag.append(response)
             if not all(raft_log.matches(term, i) for i, term in before[-5:]):
-                raise self._fail(f"chaos: a storage step changed the log of {bare.id}")
+                raise self._fail(f"a storage step changed the log of {bare.id}")
         self._turn(bare)
 
     def _apply(self, _bare: Bare) -> None:
@@ -220,7 +228,7 @@ class Chaos:
             if entry.index <= bare.applied:
                 continue  # a snapshot came in between
             if entry.index != bare.applied + 1:
-                raise self._fail(f"chaos: node {bare.id} applies {entry.index} after "
+                raise self._fail(f"node {bare.id} applies {entry.index} after "
                                  f"{bare.applied}")
             bare.applied = entry.index
             self._applied = max(self._applied, bare.applied)
@@ -345,10 +353,16 @@ class Chaos:
         self._turn(bare)
 
 
-def run_chaos(seed: int, fail: Callable[[str], Exception]) -> int:
-    """One schedule; how many entries were committed in it."""
-    chaos = Chaos(seed, fail)
-    chaos.run()
-    return chaos.invariants.commits
-
-
+def run_schedules(
+    plan: Plan, fail: Callable[[str], Exception], tell: Callable[[str], None] | None = None
+) -> int:
+    """The schedules of a plan; how many entries were committed in them. Raises what `fail` makes."""
+    commits = 0
+    for number in range(plan.first_schedule, plan.first_schedule + plan.schedules):
+        if tell is not None:
+            tell(f"schedule {number} of bare nodes")
+        chaos = Chaos(plan.stream(f"schedule {number}"), lambda text, n=number: fail(  # type: ignore[misc]
+            f"schedule {n} of bare nodes: {text}"), tell)
+        chaos.run(plan.steps)
+        commits += chaos.invariants.commits
+    return commits

@@ -31,6 +31,9 @@ ZONE_FAULTS = ("power of all", "zone power", "zone links")
 NODE_FAULTS = ("node kill", "node cut", "nodes apart")
 """Of PostgreSQL's nodes, where there are some."""
 
+SCHEDULES = 8
+"""Of bare nodes in every seed of the swarm: about a third of its time."""
+
 OPERATIONS = ("transfer", "add", "promote", "remove", "swap", "compact")
 """Not faults: what an operator does at bad moments."""
 
@@ -110,6 +113,11 @@ class Plan:
     lost_connection_noticed: float = 0.7
     """Chance that a peer notices a crash by its connection rather than by silence."""
     ha: HaSettings | None = None
+    schedules: int = 0
+    """Schedules of bare Raft nodes before the cluster runs (chaos.py), from `first_schedule` on."""
+    first_schedule: int = 0
+    steps: int = 3000
+    """Of each schedule."""
     faults: tuple[Fault, ...] = ()
 
     def stream(self, name: str) -> random.Random:
@@ -179,7 +187,8 @@ def _swarm(rng: random.Random, seed: int) -> Plan:
         watchers=rng.randrange(2, 6), lost_connection_noticed=rng.choice((0.0, 0.7, 1.0)))
     kinds = _some(rng, MEMBER_FAULTS + LINK_FAULTS + DISK_FAULTS + ZONE_FAULTS) + _some(
         rng, OPERATIONS)
-    return replace(plan, faults=_faults(rng, kinds, faults_s, 0.8 * election_s, election_s))
+    return replace(plan, schedules=SCHEDULES,
+                   faults=_faults(rng, kinds, faults_s, 0.8 * election_s, election_s))
 
 
 def _steady(rng: random.Random, seed: int) -> Plan:
@@ -206,7 +215,7 @@ def _excess(rng: random.Random, seed: int) -> Plan:
     plan = _swarm(rng, seed)
     kinds = ("rot", "failing disk", "full disk", "power", "power of all", "kill", "torn tail",
              *_some(rng, LINK_FAULTS))
-    return replace(plan, profile="excess", faults=_faults(
+    return replace(plan, profile="excess", schedules=0, faults=_faults(
         rng, kinds, plan.faults_s, 0.5 * plan.election_s, plan.election_s))
 
 

@@ -25,6 +25,8 @@ class Report:
     renewals: int = 0
     locks: int = 0
     snapshots: int = 0
+    schedules: int = 0
+    schedule_commits: int = 0
     progress_s: float = 0.0
     """Until the healed majority acknowledged a write."""
     ha: HaReport | None = None

@@ -91,7 +91,8 @@ class Totals:
         self.simulated_s += report.simulated_s
         self.events += report.events
         for name in ("acknowledged", "unknown", "watches", "watched", "commits", "leaders",
-                     "leases_ended", "renewals", "locks", "snapshots"):
+                     "leases_ended", "renewals", "locks", "snapshots", "schedules",
+                     "schedule_commits"):
             self.numbers[name] += getattr(report, name)
         if report.ha is not None:
             self.numbers.update(rows=report.ha.acknowledged, rows_lost=report.ha.lost,

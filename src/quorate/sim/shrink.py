@@ -20,6 +20,11 @@ Fails = Callable[[Plan], bool]
 
 def shrink(plan: Plan, fails: Fails, tell: Callable[[str], None]) -> Plan:
     """The smallest plan found; `fails(plan)` must be true."""
+    if plan.schedules:
+        bare = _schedule(plan, fails, tell)
+        if bare is not None:
+            return bare
+        plan = replace(plan, schedules=0)
     while True:
         smaller = _fewer_faults(plan, fails, tell)
         for simpler in _simpler(smaller):
@@ -31,6 +36,22 @@ def shrink(plan: Plan, fails: Fails, tell: Callable[[str], None]) -> Plan:
         if smaller == plan:
             return plan
         plan = smaller
+
+
+def _schedule(plan: Plan, fails: Fails, tell: Callable[[str], None]) -> Plan | None:
+    """If it is a schedule of bare nodes that fails: that one, and no step more than it needs."""
+    alone = replace(plan, faults=(), clients=0, watchers=0, faults_s=0.0, schedules=1)
+    for number in range(plan.first_schedule, plan.first_schedule + plan.schedules):
+        candidate = replace(alone, first_schedule=number)
+        if fails(candidate):
+            enough, few = plan.steps, 0
+            while enough - few > 1:
+                steps = (enough + few) // 2
+                enough, few = (steps, few) if fails(replace(candidate, steps=steps)) else (
+                    enough, steps)
+            tell(f"schedule {number}, {enough} steps")
+            return replace(candidate, steps=enough)
+    return None
 
 
 def _fewer_faults(plan: Plan, fails: Fails, tell: Callable[[str], None]) -> Plan:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from quorate.check.linearizability import NEVER
 from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
+from quorate.sim.chaos import run_schedules
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
 from quorate.sim.faults import Faults
@@ -95,7 +96,10 @@ class World:
     def run(self) -> Report:
         """Everything; raises Violation."""
         try:
-            return self._run()
+            entries = run_schedules(self.plan, self.violation, self._tell)
+            report = self._run()
+            report.schedules, report.schedule_commits = self.plan.schedules, entries
+            return report
         except InvariantBroken as broken:
             raise self.violation(f"{broken}") from broken
 
