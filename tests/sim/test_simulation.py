@@ -80,7 +80,8 @@ def test_the_timeline_has_a_line_for_every_event() -> None:
 
 def test_all_kinds_of_faults_are_drawn() -> None:
     """A few hundred seeds have every kind, also those of operators."""
-    drawn = {fault.kind for seed in range(300) for fault in draw(seed).faults}
+    drawn = {fault.kind for seed in range(300) for profile in ("swarm", "patroni")
+             for fault in draw(seed, profile).faults}
 
     assert drawn == set(KINDS) - {"exact links"}
 

@@ -19,6 +19,7 @@ from itertools import accumulate
 
 from quorate.raft.confchange import decode_conf_change
 from quorate.raft.errors import ProposalDropped, RaftError
+from quorate.raft.leader import maybe_send_append
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node
 from quorate.raft.settings import NodeConfig
@@ -27,6 +28,7 @@ from quorate.raft.types import (
     ConfChangeType, ConfChangeV2, ConfState, EntryType, HardState, InFlightLimits,
     InvariantBroken, Message, MessageType, Role, Snapshot,
 )
+from quorate.raft.tracker import ProgressState
 from quorate.sim.invariants import RaftInvariants
 from quorate.sim.plan import Plan
 
@@ -82,7 +84,7 @@ class Chaos:
         self.invariants = RaftInvariants(self._nodes.values, fail)
         kinds: list[tuple[Callable[[Bare], None], float]] = [
             (self._deliver, 60), (self._tick, rng.choice((3, 8))),
-            (self._append, rng.choice((25, 80))), (self._apply, rng.choice((4, 20))),
+            (self._append, rng.choice((15, 25, 80))), (self._apply, rng.choice((4, 20))),
             (self._propose, rng.choice((1, 4))), (self._read, rng.choice((1, 5))),
             (self._lose, rng.choice((0, 1, 5))),
             (self._copy, rng.choice((0, 1, 4))), (self._crash, rng.choice((0, 0.3, 2))),
@@ -90,7 +92,7 @@ class Chaos:
             (self._part, rng.choice((0, 0.1, 0.3))), (self._heal, 0.5),
             (self._flush, rng.choice((0.2, 2))), (self._compact, rng.choice((0, 0.5))),
             (self._campaign, 0.3), (self._contest, rng.choice((0.1, 0.4, 1))),
-            (self._diverge, rng.choice((0, 0.3, 1)))]
+            (self._diverge, rng.choice((0, 0.3, 1))), (self._step_back, rng.choice((0, 1)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -292,15 +294,37 @@ class Chaos:
             self._campaign(bare)
 
     def _diverge(self, _bare: Bare) -> None:
-        """A leader that nobody hears takes proposals; its own disk has them."""
+        """A leader that is cut off takes proposals; its own disk has them, or not yet."""
         bare = self._leader()
         if bare is None:
             return
         for _ in range(self._rng.randrange(1, 6)):
             self._propose(bare)
         self._bag = [message for message in self._bag if message.from_ != bare.id]
-        while bare.appends:
-            self._append_of(bare)
+        others = [i for i in self._nodes if i != bare.id]
+        self._cut |= {(bare.id, i) for i in others} | {(i, bare.id) for i in others}
+        if self._rng.random() < 0.5:
+            while bare.appends:
+                self._append_of(bare)
+
+    def _step_back(self, _bare: Bare) -> None:
+        """A leader begins anew to find out where a follower's log agrees, from further back than
+        it need, as the paper allows and leaders without hints in refusals do."""
+        bare = self._leader()
+        if bare is None or bare.node is None:
+            return
+        progress = bare.node.raft.tracker.progress
+        other_id = self._rng.choice(list(progress))
+        other = progress[other_id]
+        first = max(other.match + 1, bare.node.raft.log.first_index())
+        if other is not progress.get(bare.id) and first < other.next and (
+                other.state is not ProgressState.SNAPSHOT):
+            low, high = first, other.next
+            other.become_probe()
+            other.next = self._rng.randrange(low, high)
+            other.sent_commit = min(other.sent_commit, other.next - 1)
+            maybe_send_append(bare.node.raft, other_id, even_if_empty=True)
+            self._turn(bare)
 
     def _transfer(self, _bare: Bare) -> None:
         bare = self._leader()
@@ -356,13 +380,12 @@ class Chaos:
 def run_schedules(
     plan: Plan, fail: Callable[[str], Exception], tell: Callable[[str], None] | None = None
 ) -> int:
-    """The schedules of a plan; how many entries were committed in them. Raises what `fail` makes."""
+    """The schedules of a plan; how many entries were committed in them. Raises what `fail` makes.
+    A plan with one schedule, as shrinking leaves it, has a line for each step."""
     commits = 0
     for number in range(plan.first_schedule, plan.first_schedule + plan.schedules):
-        if tell is not None:
-            tell(f"schedule {number} of bare nodes")
         chaos = Chaos(plan.stream(f"schedule {number}"), lambda text, n=number: fail(  # type: ignore[misc]
-            f"schedule {n} of bare nodes: {text}"), tell)
+            f"schedule {n} of bare nodes: {text}"), tell if plan.schedules == 1 else None)
         chaos.run(plan.steps)
         commits += chaos.invariants.commits
     return commits

@@ -1,9 +1,9 @@
 """Compares what the model did with what was recorded of real Patroni.
 
-Who wins a race is chance, so nodes are renamed in the order in which they change: the model agrees
-if each node goes through the same sequence of roles, and every promotion and demotion comes within
-`within_s` of the recorded one. Times between, in which a server is down because it restarts, are
-the machine's and not compared.
+Who wins a race is chance, so nodes are named by their part: the old primary, the first other that
+became primary, and so on. The model agrees if the same parts become primary and cease to be it in
+the same order, each within `within_s` of the recorded time, and have the same roles in the end.
+How long a server is down between two roles is its machine's affair.
 
 Not here: running the model (scenario.py).
 """
@@ -11,42 +11,45 @@ Not here: running the model (scenario.py).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from typing import NamedTuple
 
 from quorate.sim.scenario import Change
+
+PARTS = ("the first other", "the second other", "the third other")
+
+
+class Turn(NamedTuple):
+    """A promotion, or its end."""
+
+    at: float
+    part: str
+    role: str
 
 
 def differences(
     recorded: Iterable[Change], modelled: Iterable[Change], primary: str, within_s: float
 ) -> list[str]:
-    """In sentences; empty if the model agrees."""
-    real, model = _turns(recorded, primary), _turns(modelled, primary)
+    """In sentences; empty if the model agrees. `primary` is who was it at first."""
+    (real, real_end), (model, model_end) = _story(recorded, primary), _story(modelled, primary)
     if [turn[1:] for turn in real] != [turn[1:] for turn in model]:
         return [f"recorded: {_text(real)}; modelled: {_text(model)}"]
-    return [f"{node} is {role} at {at:.1f} s, in the model at {other[0]:.1f} s"
-            for (at, node, role), other in zip(real, model, strict=True)
-            if abs(at - other[0]) > within_s]
+    wrong = [f"{turn.part} is {turn.role} at {turn.at:.1f} s, in the model at {other.at:.1f} s"
+             for turn, other in zip(real, model, strict=True)
+             if abs(turn.at - other.at) > within_s]
+    return wrong + [f"in the end {part} is {role}, in the model {model_end[part]}"
+                    for part, role in real_end.items() if role != model_end[part]]
 
 
-Turn = tuple[float, str, str]
-
-
-def _turns(changes: Iterable[Change], primary: str) -> list[Turn]:
-    """When who became primary, or ceased to be it, with nodes named by their part in it."""
-    names, out, now = {primary: "the old primary"}, [], {primary: "primary"}
+def _story(changes: Iterable[Change], primary: str) -> tuple[list[Turn], dict[str, str]]:
+    """Turns, and each part's last role."""
+    parts, turns, now = {primary: "the old primary"}, [], {primary: "primary"}
     for at, node, role in sorted(changes):
         before, now[node] = now.get(node, "replica"), role
-        if "primary" in (before, role) and before != role:
-            names.setdefault(node, f"the {('first', 'second', 'third')[len(names) - 1]} other")
-            out.append((at, names[node], "primary" if role == "primary" else "no primary"))
-    return out
-
-
-def settled(changes: Iterable[Change]) -> dict[str, str]:
-    """The last role of each node that changed."""
-    ordered = sorted(changes, key=lambda change: (change.node, change.at))
-    return {node: list(its)[-1].role for node, its in groupby(ordered, lambda c: c.node)}
+        if before != role and "primary" in (before, role):
+            parts.setdefault(node, PARTS[len(parts) - 1])
+            turns.append(Turn(at, parts[node], "primary" if role == "primary" else "not primary"))
+    return turns, {part: now[node] for node, part in parts.items()}
 
 
 def _text(turns: list[Turn]) -> str:
-    return ", ".join(f"{node} is {role} at {at:.1f} s" for at, node, role in turns) or "nothing"
+    return ", ".join(f"{part} is {role} at {at:.1f} s" for at, part, role in turns) or "nothing"
