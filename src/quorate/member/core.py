@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
@@ -239,7 +238,8 @@ class MemberCore:
     @property
     def leads_with_authority(self) -> bool:
         """Whether it leads and has applied an entry of its own term: its state is current."""
-        return self.is_leader and self.applied_term == self.node.term
+        raft = self.node.raft
+        return raft.role is Role.LEADER and self.applied_term == raft.term
 
     @property
     def idle(self) -> bool:
@@ -255,8 +255,10 @@ class MemberCore:
     def drain(self, now: float) -> Effects:
         """Everything the events since the last drain lead to."""
         self._moved(now)
-        self._propose_batch()
-        self._read_round()
+        if self.proposals.queued:
+            self._propose_batch()
+        if self.reads.waiting:
+            self._read_round()
         self.leases.dispatch()
         for _ in range(READY_ROUNDS_MAX):
             if not self.node.has_ready():
@@ -276,7 +278,7 @@ class MemberCore:
 
     def _propose_batch(self) -> None:
         node = self.node
-        if not self.proposals.queued or node.lead == 0:
+        if node.lead == 0:
             return
         entries = self.proposals.take(node.term)
         if not self.is_leader:
@@ -339,8 +341,10 @@ class MemberCore:
 
     def _step(self, message: Message) -> None:
         # An answer from a member that has been removed, or something that needs a leader.
-        with suppress(ProposalDropped, StepPeerNotFound):
+        try:
             self.node.step(message)
+        except (ProposalDropped, StepPeerNotFound):
+            return
 
     # Applying.
 

@@ -109,17 +109,15 @@ class LeaseKeeper:
     def dispatch(self) -> None:
         """Answer or forward this turn's calls, and tell the members of its renewals."""
         core = self._core
-        if core.leads_with_authority and self._leading_term != core.node.term:
-            self._leading_term = core.node.term
-            self._lead()
-        calls = self.calls.take()
         if core.leads_with_authority:
-            self._answer_all(calls)
+            if self._leading_term != core.node.term:
+                self._leading_term = core.node.term
+                self._lead()
+            if self.calls.queued:
+                self._answer_all(self.calls.take())
             self._renewal_round()
-        elif core.node.lead in (0, core.node.id):
-            self.calls.put_back(calls)
-        else:
-            for call in calls:
+        elif self.calls.queued and core.node.lead not in (0, core.node.id):
+            for call in self.calls.take():
                 self._forward(call)
 
     def receive(self, message: Message) -> None:

@@ -257,7 +257,8 @@ class Log:
 
     def has_next_committed(self, allow_unstable: bool) -> bool:
         """Whether there are any."""
-        if self._applying_paused or self.snapshot is not None:
+        if (self.applying >= self.committed or self._applying_paused
+                or self.snapshot is not None):
             return False
         return self.applying < self._max_appliable(allow_unstable)
 
