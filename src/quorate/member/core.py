@@ -175,9 +175,10 @@ class MemberCore:
             self.node.step_down()
         self.node.tick()
         self.leases.tick()
-        self.reply_all(self.proposals.expired(now))
-        self.reply_all(self.reads.expired(now))
-        self.reads.restart(now)
+        if not self.idle:
+            self.reply_all(self.proposals.expired(now))
+            self.reply_all(self.reads.expired(now))
+            self.reads.restart(now)
         if self.leadership.given_up(now):
             self.fail_pending(Problem.NO_LEADER, Problem.TIMED_OUT_LEADER_LOST)
         self.wake(now)
@@ -254,17 +255,20 @@ class MemberCore:
 
     def drain(self, now: float) -> Effects:
         """Everything the events since the last drain lead to."""
-        self._moved(now)
+        if now != self.now:
+            self._moved(now)
         if self.proposals.queued:
             self._propose_batch()
         if self.reads.waiting:
             self._read_round()
         self.leases.dispatch()
+        node = self.node
         for _ in range(READY_ROUNDS_MAX):
-            if not self.node.has_ready():
+            if not node.has_ready():
                 break
-            self._handle_ready(self.node.ready())
-        self.reply_all(self.reads.release(self.backend.applied.index))
+            self._handle_ready(node.ready())
+        if self.reads.releasable:
+            self.reply_all(self.reads.release(self.backend.applied.index))
         self.watches.flush()
         effects, self._effects = self._effects, Effects()
         return effects

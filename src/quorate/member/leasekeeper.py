@@ -59,8 +59,10 @@ class LeaseKeeper:
     def tick(self) -> None:
         """A heartbeat interval has passed."""
         core = self._core
-        core.reply_all(self.calls.expired(core.now))
-        self._retry_parked()
+        if len(self.calls):
+            core.reply_all(self.calls.expired(core.now))
+        if self._parked:
+            self._retry_parked()
         if not core.leads_with_authority:
             return
         self._ticks_since_ask += 1
@@ -93,7 +95,7 @@ class LeaseKeeper:
             self.clock.granted(lease_id, self._core.now)
         for lease_id in applied.revoked:
             self.clock.revoked(lease_id)
-        if applied.revoked:
+        if applied.revoked and self._parked:
             self._retry_parked()
 
     def reconfigured(self, index: int) -> None:

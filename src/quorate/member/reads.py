@@ -44,12 +44,13 @@ class Reads:
     waiting: list[Read] = field(default_factory=list)
     """Reads for the next round."""
     _rounds: dict[bytes, _Round] = field(default_factory=dict)
-    _confirmed: list[tuple[int, list[Read]]] = field(default_factory=list)
+    releasable: list[tuple[int, list[Read]]] = field(default_factory=list)
+    """Read indexes, and what waits until each is applied."""
     _sequence: int = 0
 
     def __len__(self) -> int:
         return (len(self.waiting) + sum(len(r.reads) for r in self._rounds.values())
-                + sum(len(reads) for _, reads in self._confirmed))
+                + sum(len(reads) for _, reads in self.releasable))
 
     def ask(self, read: Read) -> None:
         """Join the next round."""
@@ -70,16 +71,14 @@ class Reads:
         if context not in self._rounds:
             return
         for known in list(self._rounds):
-            self._confirmed.append((index, self._rounds.pop(known).reads))
+            self.releasable.append((index, self._rounds.pop(known).reads))
             if known == context:
                 return
 
     def release(self, applied: int) -> list[Reply]:
         """Reads whose index is applied."""
-        if not self._confirmed:
-            return []
-        ready = [reads for index, reads in self._confirmed if index <= applied]
-        self._confirmed = [pair for pair in self._confirmed if pair[0] > applied]
+        ready = [reads for index, reads in self.releasable if index <= applied]
+        self.releasable = [pair for pair in self.releasable if pair[0] > applied]
         return [(read.ready, None) for reads in ready for read in reads]
 
     def restart(self, now: float, *, all_rounds: bool = False) -> None:
@@ -93,7 +92,7 @@ class Reads:
         """Refusals of everything whose deadline has passed."""
         late: list[Read] = []
         groups = [self.waiting, *(r.reads for r in self._rounds.values())]
-        groups += [reads for _, reads in self._confirmed]
+        groups += [reads for _, reads in self.releasable]
         for reads in groups:
             if any(read.deadline <= now for read in reads):
                 late += [read for read in reads if read.deadline <= now]

@@ -29,6 +29,8 @@ RESPONSE_TYPES = frozenset({
     T.APP_RESP, T.VOTE_RESP, T.HEARTBEAT_RESP, T.UNREACHABLE, T.READ_INDEX_RESP,
     T.PRE_VOTE_RESP, T.STORAGE_APPEND_RESP, T.STORAGE_APPLY_RESP})
 LOCAL_TARGETS = (LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD)
+UNCHANGED = HardState()
+"""In a STORAGE_APPEND: term 0 says that the hard state need not be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +188,14 @@ class Node:
         raft, log = self.raft, self.raft.log
         return bool(
             raft.messages or raft.messages_after_append or raft.read_states
-            or log.has_next_unstable or log.next_snapshot is not None
-            or log.has_next_committed(not self._async)
+            or log.has_next(not self._async)
             or (raft.term, raft.vote, log.committed) != self._hard_state
             or (raft.lead, raft.role) != self._soft_state)
 
     def ready(self) -> Ready:
         """What to do now; it counts as handed out."""
         ready = self._build()
-        messages = list(self.raft.messages)
+        messages = self.raft.messages
         append = self._append_message(ready)
         if append is not None:
             messages.append(append)
@@ -243,7 +244,7 @@ class Node:
         if stored is not None:
             # Last: acknowledging first lets the leader look terms up in the unstable tail.
             responses += (stored,)
-        hard = hard or HardState()
+        hard = hard or UNCHANGED
         return Message(
             T.STORAGE_APPEND, to=LOCAL_APPEND_THREAD, from_=self.id, term=hard.term,
             vote=hard.vote, commit=hard.commit, entries=ready.entries, snapshot=ready.snapshot,
