@@ -176,8 +176,7 @@ class MemberCore:
         self.node.tick()
         self.leases.tick()
         if not self.idle:
-            self.reply_all(self.proposals.expired(now))
-            self.reply_all(self.reads.expired(now))
+            self.reply_all(self.proposals.expired(now) + self.reads.expired(now))
             self.reads.restart(now)
         if self.leadership.given_up(now):
             self.fail_pending(Problem.NO_LEADER, Problem.TIMED_OUT_LEADER_LOST)
@@ -257,12 +256,12 @@ class MemberCore:
         """Everything the events since the last drain lead to."""
         if now != self.now:
             self._moved(now)
-        if self.proposals.queued:
-            self._propose_batch()
-        if self.reads.waiting:
-            self._read_round()
-        self.leases.dispatch()
         node = self.node
+        if self.proposals.queued and node.lead != 0:
+            self._propose_batch()
+        if self.reads.waiting and node.lead != 0 and (context := self.reads.start(now)) is not None:
+            node.read_index(context)
+        self.leases.dispatch()
         for _ in range(READY_ROUNDS_MAX):
             if not node.has_ready():
                 break
@@ -274,16 +273,13 @@ class MemberCore:
         return effects
 
     def _moved(self, now: float) -> None:
-        """Time has passed. A jump says that this member was paused, and others may have acted
-        meanwhile (lesson L8)."""
+        """Time has passed; after a jump, a pause, others may have acted meanwhile (lesson L8)."""
         if now - self.now > self.config.election_timeout_s:
             self.leases.mistrust()
         self.now = now
 
     def _propose_batch(self) -> None:
         node = self.node
-        if node.lead == 0:
-            return
         entries = self.proposals.take(node.term)
         if not self.is_leader:
             self.send(Message(
@@ -306,10 +302,6 @@ class MemberCore:
             self.node.propose_entries(message.entries)
         except ProposalDropped:
             return  # the sender's deadline, or the next term, settles it
-
-    def _read_round(self) -> None:
-        if self.node.lead != 0 and (context := self.reads.start(self.now)) is not None:
-            self.node.read_index(context)
 
     def _handle_ready(self, ready: Ready) -> None:
         if ready.soft_state is not None or ready.hard_state is not None:
@@ -344,11 +336,10 @@ class MemberCore:
             self.send(message)
 
     def _step(self, message: Message) -> None:
-        # An answer from a member that has been removed, or something that needs a leader.
         try:
             self.node.step(message)
         except (ProposalDropped, StepPeerNotFound):
-            return
+            return  # it needs a leader, or is an answer from a member that has been removed
 
     # Applying.
 

@@ -110,17 +110,21 @@ class Log:
     def entries(self, low: int, limit: int) -> tuple[Entry, ...]:
         """Everything from `low` on, within `limit` bytes; raises Compacted."""
         last = self.last_index()
-        return () if low > last else self.slice(low, last + 1, limit)
+        return () if low > last else self._slice(low, last + 1, limit)
 
     def slice(self, low: int, high: int, limit: int) -> tuple[Entry, ...]:
         """Entries of [low, high) within `limit` bytes; raises Compacted."""
+        if high > self.last_index() + 1:
+            raise InvariantBroken(f"slice [{low}, {high}) of a log that ends at "
+                                  f"{self.last_index()}")
+        return self._slice(low, high, limit)
+
+    def _slice(self, low: int, high: int, limit: int) -> tuple[Entry, ...]:
         if low < self.first_index():
             raise Compacted(low)
-        last, offset = self.last_index(), self.offset
-        if high > last + 1:
-            raise InvariantBroken(f"slice [{low}, {high}) of a log that ends at {last}")
         if low >= high:
             return ()
+        offset = self.offset
         if low >= offset:
             return limit_size(self._entries[low - offset:high - offset], limit)
         cut = min(high, offset)

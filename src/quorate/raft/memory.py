@@ -63,9 +63,9 @@ class MemoryStorage:
         """See `types.Storage`."""
         if low <= self._base_index:
             raise Compacted(low)
-        if high > self.last_index() + 1:
-            raise Unavailable(high)
         base = self._base_index + 1
+        if high > base + len(self._entries):
+            raise Unavailable(high)
         return limit_size(tuple(self._entries[low - base:high - base]), max_bytes)
 
     def snapshot(self) -> Snapshot:

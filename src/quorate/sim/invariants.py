@@ -122,34 +122,40 @@ class RaftInvariants:
         node = member.node
         if node is None:
             return
-        raft, log = node.raft, node.raft.log
-        term, config = raft.term, raft.tracker.config
+        raft = node.raft
+        config, log = raft.tracker.config, raft.log
         seen = self._seen.get(member.id)
         if seen is None or seen.life != member.life:
             seen = self._seen[member.id] = _Seen(
                 member.life, config, commit=log.first_index() - 1)
         self._look_at_vote(member)
-        if term < seen.term:
-            raise self._fail(f"the term of {member.id} fell from {seen.term} to {term}")
-        leads = term if raft.role is Role.LEADER else 0
+        leads = raft.term if raft.role is Role.LEADER else 0
         if leads:
-            if leads != seen.led:
-                self._elected(member.id, node)
             self._look_at_progress(member.id, node)
-        if log.committed > seen.commit:
-            if leads and leads == seen.led and log.term(log.committed) != term:
-                raise self._fail(
-                    f"leader {member.id} of term {term} committed {log.committed}, which is "
-                    f"of term {log.term(log.committed)}")
-            self._commit(member.id, node, seen)
-        elif log.committed < seen.commit:
-            raise self._fail(f"the commit index of {member.id} fell from {seen.commit} to "
-                             f"{log.committed}")
-        seen.term, seen.led, seen.commit = term, leads, log.committed
+        if raft.term != seen.term or leads != seen.led or log.committed != seen.commit:
+            self._look_at_change(member.id, node, leads, seen)
         if config is not seen.config:
             if config != seen.config:
                 self.reconfigured_at = now
             seen.config = config
+
+    def _look_at_change(self, member_id: int, node: Node, leads: int, seen: _Seen) -> None:
+        """Term, leadership or commit index is another than before the turn."""
+        term, log = node.term, node.raft.log
+        if term < seen.term:
+            raise self._fail(f"the term of {member_id} fell from {seen.term} to {term}")
+        if leads and leads != seen.led:
+            self._elected(member_id, node)
+        if log.committed > seen.commit:
+            if leads and leads == seen.led and log.term(log.committed) != term:
+                raise self._fail(
+                    f"leader {member_id} of term {term} committed {log.committed}, which is "
+                    f"of term {log.term(log.committed)}")
+            self._commit(member_id, node, seen)
+        elif log.committed < seen.commit:
+            raise self._fail(f"the commit index of {member_id} fell from {seen.commit} to "
+                             f"{log.committed}")
+        seen.term, seen.led, seen.commit = term, leads, log.committed
 
     def _look_at_vote(self, member: Observed) -> None:
         """On disk: a term never falls, a vote in it is never changed."""
