@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
@@ -176,9 +175,9 @@ class MemberCore:
             self.node.step_down()
         self.node.tick()
         self.leases.tick()
-        self.reply_all(self.proposals.expired(now))
-        self.reply_all(self.reads.expired(now))
-        self.reads.restart(now)
+        if not self.idle:
+            self.reply_all(self.proposals.expired(now) + self.reads.expired(now))
+            self.reads.restart(now)
         if self.leadership.given_up(now):
             self.fail_pending(Problem.NO_LEADER, Problem.TIMED_OUT_LEADER_LOST)
         self.wake(now)
@@ -239,7 +238,8 @@ class MemberCore:
     @property
     def leads_with_authority(self) -> bool:
         """Whether it leads and has applied an entry of its own term: its state is current."""
-        return self.is_leader and self.applied_term == self.node.term
+        raft = self.node.raft
+        return raft.role is Role.LEADER and self.applied_term == raft.term
 
     @property
     def idle(self) -> bool:
@@ -254,30 +254,32 @@ class MemberCore:
 
     def drain(self, now: float) -> Effects:
         """Everything the events since the last drain lead to."""
-        self._moved(now)
-        self._propose_batch()
-        self._read_round()
+        if now != self.now:
+            self._moved(now)
+        node = self.node
+        if self.proposals.queued and node.lead != 0:
+            self._propose_batch()
+        if self.reads.waiting and node.lead != 0 and (context := self.reads.start(now)) is not None:
+            node.read_index(context)
         self.leases.dispatch()
         for _ in range(READY_ROUNDS_MAX):
-            if not self.node.has_ready():
+            if not node.has_ready():
                 break
-            self._handle_ready(self.node.ready())
-        self.reply_all(self.reads.release(self.backend.applied.index))
+            self._handle_ready(node.ready())
+        if self.reads.releasable:
+            self.reply_all(self.reads.release(self.backend.applied.index))
         self.watches.flush()
         effects, self._effects = self._effects, Effects()
         return effects
 
     def _moved(self, now: float) -> None:
-        """Time has passed. A jump says that this member was paused, and others may have acted
-        meanwhile (lesson L8)."""
+        """Time has passed; after a jump, a pause, others may have acted meanwhile (lesson L8)."""
         if now - self.now > self.config.election_timeout_s:
             self.leases.mistrust()
         self.now = now
 
     def _propose_batch(self) -> None:
         node = self.node
-        if not self.proposals.queued or node.lead == 0:
-            return
         entries = self.proposals.take(node.term)
         if not self.is_leader:
             self.send(Message(
@@ -300,10 +302,6 @@ class MemberCore:
             self.node.propose_entries(message.entries)
         except ProposalDropped:
             return  # the sender's deadline, or the next term, settles it
-
-    def _read_round(self) -> None:
-        if self.node.lead != 0 and (context := self.reads.start(self.now)) is not None:
-            self.node.read_index(context)
 
     def _handle_ready(self, ready: Ready) -> None:
         if ready.soft_state is not None or ready.hard_state is not None:
@@ -338,9 +336,10 @@ class MemberCore:
             self.send(message)
 
     def _step(self, message: Message) -> None:
-        # An answer from a member that has been removed, or something that needs a leader.
-        with suppress(ProposalDropped, StepPeerNotFound):
+        try:
             self.node.step(message)
+        except (ProposalDropped, StepPeerNotFound):
+            return  # it needs a leader, or is an answer from a member that has been removed
 
     # Applying.
 

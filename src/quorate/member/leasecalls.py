@@ -42,28 +42,29 @@ class LeaseCalls:
     """Calls that wait for a leader, and calls that were forwarded to one."""
 
     def __init__(self) -> None:
-        self._queue: list[LeaseCall] = []
+        self.queued: list[LeaseCall] = []
+        """What waits for a turn in which there is a leader."""
         self._forwarded: dict[int, LeaseCall] = {}
         self._sequence = 0
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._forwarded)
+        return len(self.queued) + len(self._forwarded)
 
     def submit(self, call: LeaseCall) -> Refused | None:
         """Queue it for this turn, or say why not."""
         if len(self) >= CALLS_MAX:
             return Refused(Problem.TOO_MANY_REQUESTS)
-        self._queue.append(call)
+        self.queued.append(call)
         return None
 
     def take(self) -> list[LeaseCall]:
         """Everything queued."""
-        calls, self._queue = self._queue, []
+        calls, self.queued = self.queued, []
         return calls
 
     def put_back(self, calls: list[LeaseCall]) -> None:
         """Not answered yet: try again at the next turn. Forwarded ones are their sender's."""
-        self._queue += [call for call in calls if call.remote is None]
+        self.queued += [call for call in calls if call.remote is None]
 
     def forward(self, call: LeaseCall) -> int:
         """Note that the call goes to the leader; the sequence that its answer will carry."""
@@ -83,9 +84,9 @@ class LeaseCalls:
 
     def expired(self, now: float) -> list[Reply]:
         """Refusals of everything whose deadline has passed."""
-        late = [call for call in self._queue if call.deadline <= now]
+        late = [call for call in self.queued if call.deadline <= now]
         if late:
-            self._queue = [call for call in self._queue if call.deadline > now]
+            self.queued = [call for call in self.queued if call.deadline > now]
         for sequence, call in list(self._forwarded.items()):
             if call.deadline <= now:
                 late.append(self._forwarded.pop(sequence))
@@ -93,7 +94,7 @@ class LeaseCalls:
 
     def fail(self, problem: Problem) -> list[Reply]:
         """Refuse everything."""
-        calls = self._queue + list(self._forwarded.values())
-        self._queue = []
+        calls = self.queued + list(self._forwarded.values())
+        self.queued = []
         self._forwarded.clear()
         return [(call.done, Refused(problem)) for call in calls]

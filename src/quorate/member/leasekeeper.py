@@ -59,8 +59,10 @@ class LeaseKeeper:
     def tick(self) -> None:
         """A heartbeat interval has passed."""
         core = self._core
-        core.reply_all(self.calls.expired(core.now))
-        self._retry_parked()
+        if len(self.calls):
+            core.reply_all(self.calls.expired(core.now))
+        if self._parked:
+            self._retry_parked()
         if not core.leads_with_authority:
             return
         self._ticks_since_ask += 1
@@ -93,7 +95,7 @@ class LeaseKeeper:
             self.clock.granted(lease_id, self._core.now)
         for lease_id in applied.revoked:
             self.clock.revoked(lease_id)
-        if applied.revoked:
+        if applied.revoked and self._parked:
             self._retry_parked()
 
     def reconfigured(self, index: int) -> None:
@@ -109,17 +111,15 @@ class LeaseKeeper:
     def dispatch(self) -> None:
         """Answer or forward this turn's calls, and tell the members of its renewals."""
         core = self._core
-        if core.leads_with_authority and self._leading_term != core.node.term:
-            self._leading_term = core.node.term
-            self._lead()
-        calls = self.calls.take()
         if core.leads_with_authority:
-            self._answer_all(calls)
+            if self._leading_term != core.node.term:
+                self._leading_term = core.node.term
+                self._lead()
+            if self.calls.queued:
+                self._answer_all(self.calls.take())
             self._renewal_round()
-        elif core.node.lead in (0, core.node.id):
-            self.calls.put_back(calls)
-        else:
-            for call in calls:
+        elif self.calls.queued and core.node.lead not in (0, core.node.id):
+            for call in self.calls.take():
                 self._forward(call)
 
     def receive(self, message: Message) -> None:

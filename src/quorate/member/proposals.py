@@ -47,28 +47,24 @@ class Proposals:
     """The queue towards Raft and the proposals in flight."""
 
     def __init__(self) -> None:
-        self._queue: deque[Proposal] = deque()
+        self.queued: deque[Proposal] = deque()
+        """What waits to be proposed."""
         self._in_flight: dict[bytes, Proposal] = {}
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._in_flight)
-
-    @property
-    def queued(self) -> bool:
-        """Whether something waits to be proposed."""
-        return bool(self._queue)
+        return len(self.queued) + len(self._in_flight)
 
     def submit(self, proposal: Proposal) -> Refused | None:
         """Queue it for this turn's batch, or say why not."""
         if len(self) >= PENDING_MAX:
             return Refused(Problem.TOO_MANY_REQUESTS)
-        self._queue.append(proposal)
+        self.queued.append(proposal)
         return None
 
     def take(self, term: int) -> tuple[Entry, ...]:
         """Everything queued, now in flight in `term`."""
-        batch = tuple(self._queue)
-        self._queue.clear()
+        batch = tuple(self.queued)
+        self.queued.clear()
         for proposal in batch:
             proposal.term = term
             proposal.doubtful = False
@@ -80,7 +76,7 @@ class Proposals:
         for payload in reversed(payloads):
             proposal = self._in_flight.pop(payload)
             proposal.term = 0
-            self._queue.appendleft(proposal)
+            self.queued.appendleft(proposal)
 
     def applied(self, payload: bytes) -> Proposal | None:
         """The proposal that this entry was, if it is one of ours."""
@@ -111,16 +107,16 @@ class Proposals:
         """Refusals of everything whose deadline has passed."""
         late = [p for p in self._in_flight.values() if p.deadline <= now]
         replies = self._refuse_in_flight(late, Problem.TIMED_OUT)
-        if any(p.deadline <= now for p in self._queue):
-            replies += [(p.done, Refused(Problem.TIMED_OUT)) for p in self._queue
+        if any(p.deadline <= now for p in self.queued):
+            replies += [(p.done, Refused(Problem.TIMED_OUT)) for p in self.queued
                         if p.deadline <= now]
-            self._queue = deque(p for p in self._queue if p.deadline > now)
+            self.queued = deque(p for p in self.queued if p.deadline > now)
         return replies
 
     def fail(self, queued: Problem, in_flight: Problem) -> list[Reply]:
         """Refuse everything: the queue was never proposed, the rest is unknown."""
-        replies: list[Reply] = [(p.done, Refused(queued)) for p in self._queue]
-        self._queue.clear()
+        replies: list[Reply] = [(p.done, Refused(queued)) for p in self.queued]
+        self.queued.clear()
         return replies + self._refuse_in_flight(list(self._in_flight.values()), in_flight)
 
     def _refuse_in_flight(

@@ -41,27 +41,29 @@ class _Round:
 class Reads:
     """All linearizable reads of one member."""
 
-    _waiting: list[Read] = field(default_factory=list)
+    waiting: list[Read] = field(default_factory=list)
+    """Reads for the next round."""
     _rounds: dict[bytes, _Round] = field(default_factory=dict)
-    _confirmed: list[tuple[int, list[Read]]] = field(default_factory=list)
+    releasable: list[tuple[int, list[Read]]] = field(default_factory=list)
+    """Read indexes, and what waits until each is applied."""
     _sequence: int = 0
 
     def __len__(self) -> int:
-        return (len(self._waiting) + sum(len(r.reads) for r in self._rounds.values())
-                + sum(len(reads) for _, reads in self._confirmed))
+        return (len(self.waiting) + sum(len(r.reads) for r in self._rounds.values())
+                + sum(len(reads) for _, reads in self.releasable))
 
     def ask(self, read: Read) -> None:
         """Join the next round."""
-        self._waiting.append(read)
+        self.waiting.append(read)
 
     def start(self, now: float) -> bytes | None:
         """The context of a new round for everything that waits, if there is anything."""
-        if not self._waiting or len(self._rounds) >= ROUNDS_MAX:
+        if not self.waiting or len(self._rounds) >= ROUNDS_MAX:
             return None
         self._sequence += 1
         context = self._sequence.to_bytes(8, "little")
-        self._rounds[context] = _Round(self._waiting, now)
-        self._waiting = []
+        self._rounds[context] = _Round(self.waiting, now)
+        self.waiting = []
         return context
 
     def confirmed(self, context: bytes, index: int) -> None:
@@ -69,16 +71,14 @@ class Reads:
         if context not in self._rounds:
             return
         for known in list(self._rounds):
-            self._confirmed.append((index, self._rounds.pop(known).reads))
+            self.releasable.append((index, self._rounds.pop(known).reads))
             if known == context:
                 return
 
     def release(self, applied: int) -> list[Reply]:
         """Reads whose index is applied."""
-        if not self._confirmed:
-            return []
-        ready = [reads for index, reads in self._confirmed if index <= applied]
-        self._confirmed = [pair for pair in self._confirmed if pair[0] > applied]
+        ready = [reads for index, reads in self.releasable if index <= applied]
+        self.releasable = [pair for pair in self.releasable if pair[0] > applied]
         return [(read.ready, None) for reads in ready for read in reads]
 
     def restart(self, now: float, *, all_rounds: bool = False) -> None:
@@ -86,13 +86,13 @@ class Reads:
         for context, waiting in list(self._rounds.items()):
             if all_rounds or now - waiting.started >= RETRY_S:
                 del self._rounds[context]
-                self._waiting = waiting.reads + self._waiting
+                self.waiting = waiting.reads + self.waiting
 
     def expired(self, now: float) -> list[Reply]:
         """Refusals of everything whose deadline has passed."""
         late: list[Read] = []
-        groups = [self._waiting, *(r.reads for r in self._rounds.values())]
-        groups += [reads for _, reads in self._confirmed]
+        groups = [self.waiting, *(r.reads for r in self._rounds.values())]
+        groups += [reads for _, reads in self.releasable]
         for reads in groups:
             if any(read.deadline <= now for read in reads):
                 late += [read for read in reads if read.deadline <= now]
@@ -102,7 +102,7 @@ class Reads:
     def fail(self, problem: Problem) -> list[Reply]:
         """Refuse everything that has no confirmed index."""
         reads = [read for waiting in self._rounds.values() for read in waiting.reads]
-        reads += self._waiting
+        reads += self.waiting
         self._rounds.clear()
-        self._waiting = []
+        self.waiting = []
         return [(read.ready, Refused(problem)) for read in reads]

@@ -198,8 +198,9 @@ class WatchHub:
                 events, watcher.pending = watcher.pending, []
                 self._send(watcher, events, events[-1].revision + 1)
         self.lagging = False
-        for watcher in list(self._unsynced):
-            self.lagging |= self._catch_up(watcher)
+        if self._unsynced:
+            for watcher in list(self._unsynced):
+                self.lagging |= self._catch_up(watcher)
 
     def restart(self) -> None:
         """The state was replaced by a snapshot: all watchers continue from history."""

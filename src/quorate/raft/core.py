@@ -186,17 +186,8 @@ class Raft:
             elif message.term < self.term:
                 self._lower_term(message)
                 return
-        match message.type:
-            case T.HUP:
-                self.hup(Campaign.PRE_ELECTION if self.config.pre_vote else Campaign.ELECTION)
-            case T.STORAGE_APPEND_RESP:
-                self._append_stored(message)
-            case T.STORAGE_APPLY_RESP:
-                self._entries_applied(message.entries)
-            case T.VOTE | T.PRE_VOTE:
-                self._vote(message)
-            case _:
-                _STEP[self.role](self, message)
+        handler = _WHATEVER_THE_ROLE.get(message.type) or _STEP[self.role]
+        handler(self, message)
 
     def _higher_term(self, message: Message) -> bool:
         """Take over a higher term where it counts; False if the message is to be ignored."""
@@ -319,6 +310,9 @@ class Raft:
         """Commit what a quorum has of this term; whether that is news."""
         return self.log.maybe_commit(self.term, self.tracker.committed())
 
+    def _asked_to_campaign(self, _message: Message) -> None:
+        self.hup(Campaign.PRE_ELECTION if self.config.pre_vote else Campaign.ELECTION)
+
     def _append_stored(self, message: Message) -> None:
         if message.index:
             self.log.stable_to(message.log_term, message.index)
@@ -329,11 +323,13 @@ class Raft:
         self.log.stable_snapshot_to(snapshot.index)
         self._applied_to(snapshot.index, 0)
 
-    def _entries_applied(self, entries: tuple[Entry, ...]) -> None:
+    def _entries_applied(self, message: Message) -> None:
+        entries = message.entries
         if not entries:
             return
         self._applied_to(entries[-1].index, encoded_size(entries))
-        self.uncommitted_bytes = max(0, self.uncommitted_bytes - payload_size(entries))
+        if self.uncommitted_bytes:
+            self.uncommitted_bytes = max(0, self.uncommitted_bytes - payload_size(entries))
 
     def _applied_to(self, index: int, size: int) -> None:
         log = self.log
@@ -391,6 +387,14 @@ class Raft:
         self._switch_config(*restore(self.config.in_flight, state, self.log.last_index()))
         return True
 
+
+_WHATEVER_THE_ROLE: dict[T, Callable[[Raft, Message], None]] = {
+    T.HUP: Raft._asked_to_campaign,
+    T.STORAGE_APPEND_RESP: Raft._append_stored,
+    T.STORAGE_APPLY_RESP: Raft._entries_applied,
+    T.VOTE: Raft._vote,
+    T.PRE_VOTE: Raft._vote,
+}
 
 _STEP: dict[Role, Callable[[Raft, Message], None]] = {
     Role.FOLLOWER: follower.step,

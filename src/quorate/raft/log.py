@@ -85,7 +85,9 @@ class Log:
         if index >= self.offset:
             if index - self.offset < len(self._entries):
                 return self._entries[index - self.offset].term
-        elif self.snapshot is not None and self.snapshot.index == index:
+        elif self.snapshot is None:
+            return self.storage.term(index)
+        elif self.snapshot.index == index:
             return self.snapshot.term
         if index + 1 < self.first_index():
             raise Compacted(index)
@@ -108,24 +110,28 @@ class Log:
     def entries(self, low: int, limit: int) -> tuple[Entry, ...]:
         """Everything from `low` on, within `limit` bytes; raises Compacted."""
         last = self.last_index()
-        return () if low > last else self.slice(low, last + 1, limit)
+        return () if low > last else self._slice(low, last + 1, limit)
 
     def slice(self, low: int, high: int, limit: int) -> tuple[Entry, ...]:
         """Entries of [low, high) within `limit` bytes; raises Compacted."""
-        if low < self.first_index():
-            raise Compacted(low)
         if high > self.last_index() + 1:
             raise InvariantBroken(f"slice [{low}, {high}) of a log that ends at "
                                   f"{self.last_index()}")
+        return self._slice(low, high, limit)
+
+    def _slice(self, low: int, high: int, limit: int) -> tuple[Entry, ...]:
+        if low < self.first_index():
+            raise Compacted(low)
         if low >= high:
             return ()
-        if low >= self.offset:
-            return limit_size(self._entries[low - self.offset:high - self.offset], limit)
-        cut = min(high, self.offset)
+        offset = self.offset
+        if low >= offset:
+            return limit_size(self._entries[low - offset:high - offset], limit)
+        cut = min(high, offset)
         stable = self.storage.entries(low, cut, limit)
-        if high <= self.offset or len(stable) < cut - low:
+        if high <= offset or len(stable) < cut - low:
             return stable
-        return limit_size(stable + self._entries[:high - self.offset], limit)
+        return limit_size(stable + self._entries[:high - offset], limit)
 
     def conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
         """(index, term) of the last entry up to `index` whose term is at most `term`; term 0
@@ -196,10 +202,11 @@ class Log:
         """Whether anything is not known to be stable."""
         return bool(self._entries)
 
-    @property
-    def has_next_unstable(self) -> bool:
-        """Whether entries wait to be handed out."""
-        return self.offset_in_progress - self.offset < len(self._entries)
+    def has_next(self, allow_unstable: bool) -> bool:
+        """Whether anything waits to be handed out, be it to be written or to be applied."""
+        return (self.offset_in_progress < self.offset + len(self._entries)
+                or (self.snapshot is not None and not self._snapshot_in_progress)
+                or (self.applying < self.committed and self.has_next_committed(allow_unstable)))
 
     @property
     def next_snapshot(self) -> Snapshot | None:

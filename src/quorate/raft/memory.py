@@ -52,21 +52,20 @@ class MemoryStorage:
 
     def term(self, index: int) -> int:
         """See `types.Storage`."""
-        if index == self._base_index:
+        position = index - self._base_index - 1
+        if 0 <= position < len(self._entries):
+            return self._entries[position].term
+        if position == -1:
             return self._base_term
-        if index < self._base_index:
-            raise Compacted(index)
-        if index > self.last_index():
-            raise Unavailable(index)
-        return self._entries[index - self._base_index - 1].term
+        raise Compacted(index) if position < 0 else Unavailable(index)
 
     def entries(self, low: int, high: int, max_bytes: int) -> tuple[Entry, ...]:
         """See `types.Storage`."""
         if low <= self._base_index:
             raise Compacted(low)
-        if high > self.last_index() + 1:
-            raise Unavailable(high)
         base = self._base_index + 1
+        if high > base + len(self._entries):
+            raise Unavailable(high)
         return limit_size(tuple(self._entries[low - base:high - base]), max_bytes)
 
     def snapshot(self) -> Snapshot:

@@ -29,6 +29,8 @@ RESPONSE_TYPES = frozenset({
     T.APP_RESP, T.VOTE_RESP, T.HEARTBEAT_RESP, T.UNREACHABLE, T.READ_INDEX_RESP,
     T.PRE_VOTE_RESP, T.STORAGE_APPEND_RESP, T.STORAGE_APPLY_RESP})
 LOCAL_TARGETS = (LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD)
+UNCHANGED = HardState()
+"""In a STORAGE_APPEND: term 0 says that the hard state need not be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,37 +188,36 @@ class Node:
         raft, log = self.raft, self.raft.log
         return bool(
             raft.messages or raft.messages_after_append or raft.read_states
-            or log.has_next_unstable or log.has_next_committed(not self._async)
-            or log.next_snapshot is not None
+            or log.has_next(not self._async)
             or (raft.term, raft.vote, log.committed) != self._hard_state
             or (raft.lead, raft.role) != self._soft_state)
 
     def ready(self) -> Ready:
         """What to do now; it counts as handed out."""
         ready = self._build()
-        messages = list(self.raft.messages)
+        messages = self.raft.messages
         append = self._append_message(ready)
         if append is not None:
             messages.append(append)
         if ready.committed_entries:
             messages.append(self._apply_message(ready.committed_entries))
         self.accept(ready)
-        return Ready(
-            ready.soft_state, ready.hard_state, ready.read_states, ready.entries, ready.snapshot,
-            ready.committed_entries, tuple(messages), ready.must_sync)
+        ready.messages = tuple(messages)
+        return ready
 
     def _build(self) -> Ready:
         """A Ready without messages."""
-        raft, log = self.raft, self.raft.log
-        soft, hard = SoftState(raft.lead, raft.role), raft.hard_state()
+        raft, log, old = self.raft, self.raft.log, self._hard_state
+        soft = hard = None
+        if (raft.lead, raft.role) != self._soft_state:
+            soft = SoftState(raft.lead, raft.role)
+        if (raft.term, raft.vote, log.committed) != old:
+            hard = raft.hard_state()
         entries = log.next_unstable()
-        old = self._hard_state
         return Ready(
-            soft_state=soft if soft != self._soft_state else None,
-            hard_state=hard if hard != old else None,
-            read_states=tuple(raft.read_states), entries=entries, snapshot=log.next_snapshot,
-            committed_entries=log.next_committed(not self._async),
-            must_sync=bool(entries) or hard.term != old.term or hard.vote != old.vote)
+            soft, hard, tuple(raft.read_states), entries, log.next_snapshot,
+            log.next_committed(not self._async),
+            must_sync=bool(entries) or (raft.term, raft.vote) != old[:2])
 
     def accept(self, ready: Ready) -> None:
         """The Ready was handed out: do not hand it out again."""
@@ -243,7 +244,7 @@ class Node:
         if stored is not None:
             # Last: acknowledging first lets the leader look terms up in the unstable tail.
             responses += (stored,)
-        hard = hard or HardState()
+        hard = hard or UNCHANGED
         return Message(
             T.STORAGE_APPEND, to=LOCAL_APPEND_THREAD, from_=self.id, term=hard.term,
             vote=hard.vote, commit=hard.commit, entries=ready.entries, snapshot=ready.snapshot,

@@ -33,9 +33,8 @@ class SyncNode(Node):
         if ready.committed_entries:
             self._steps.append(self.applied_message(ready.committed_entries))
         self.accept(ready)
-        return Ready(
-            ready.soft_state, ready.hard_state, ready.read_states, ready.entries, ready.snapshot,
-            ready.committed_entries, messages, ready.must_sync)
+        ready.messages = messages
+        return ready
 
     def advance(self) -> None:
         """The last Ready was carried out."""

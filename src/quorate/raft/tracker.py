@@ -167,7 +167,7 @@ class Progress:
         return self.paused_flow or self.state is ProgressState.SNAPSHOT
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Config:
     """Who votes and who learns. `outgoing` is not empty in a joint configuration only."""
 

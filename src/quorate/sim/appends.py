@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quorate.member.effects import AppendWork
+from quorate.raft.log import NO_LIMIT
 from quorate.raft.types import InvariantBroken
 
 if TYPE_CHECKING:
@@ -80,11 +81,10 @@ class Appends:
                 self._member.disk.install(work.snapshot)
                 self._member.remembers_since = self._around.clock.now
             log = core.node.raft.log
-            last = log.last_index()
-            first = max(log.first_index(), last - TAIL)
-            before = [(index, log.term(index)) for index in range(first, last + 1)]
+            first = max(log.first_index(), log.last_index() - TAIL)
+            before = log.entries(first, NO_LIMIT)
             core.append_done(work)
-            if not all(log.matches(term, index) for index, term in before):
+            if log.entries(first, NO_LIMIT)[:len(before)] != before:
                 raise InvariantBroken(
                     f"a storage step changed the log of {self._member.id}, which was {before}")
         if self._queue:

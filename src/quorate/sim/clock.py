@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import NamedTuple
 
-
-class _Event(NamedTuple):
-    at: float
-    order: int
-    call: Callable[[], None]
+_Event = tuple[float, int, Callable[[], None]]
+"""When, in which order of those at that time, and what. Plain, because heaps compare them often."""
 
 
 class Clock:
@@ -27,12 +23,12 @@ class Clock:
     def after(self, delay_s: float, call: Callable[[], None]) -> None:
         """Run `call` `delay_s` from now."""
         self.events += 1
-        heapq.heappush(self._agenda, _Event(self.now + delay_s, self.events, call))
+        heapq.heappush(self._agenda, (self.now + delay_s, self.events, call))
 
     def run_until(self, at: float) -> None:
         """Run everything due up to `at`."""
-        while self._agenda and self._agenda[0].at <= at:
-            event = heapq.heappop(self._agenda)
-            self.now = event.at
-            event.call()
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= at:
+            self.now, _, call = heapq.heappop(agenda)
+            call()
         self.now = at

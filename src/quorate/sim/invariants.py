@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from quorate.check.keyvalue import Change
 from quorate.raft.node import Node
+from quorate.raft.tracker import Config
 from quorate.raft.types import (
     ConfState, Entry, EntryType, HardState, Role, Storage, StorageError,
 )
@@ -62,12 +63,13 @@ class _Seen:
     """A member as it was at its last event of this life."""
 
     life: int
+    config: Config
+    """The configuration then. It is a value: while a node counts in this very object, nothing
+    about it has changed."""
     term: int = 0
     commit: int = 0
     led: int = 0
     """The term that it led, 0 if it did not."""
-    conf_state: ConfState | None = None
-
 
 class Events:
     """Everything that ever happened, as the first member to apply it tells it; every other must
@@ -120,39 +122,48 @@ class RaftInvariants:
         node = member.node
         if node is None:
             return
-        log = node.raft.log
+        raft = node.raft
+        config, log = raft.tracker.config, raft.log
         seen = self._seen.get(member.id)
         if seen is None or seen.life != member.life:
             seen = self._seen[member.id] = _Seen(
-                member.life, commit=log.first_index() - 1,
-                conf_state=node.raft.tracker.config.conf_state())
+                member.life, config, commit=log.first_index() - 1)
         self._look_at_vote(member)
-        if node.term < seen.term:
-            raise self._fail(f"the term of {member.id} fell from {seen.term} to {node.term}")
-        leads = node.term if node.role is Role.LEADER else 0
+        leads = raft.term if raft.role is Role.LEADER else 0
         if leads:
-            if leads != seen.led:
-                self._elected(member.id, node)
             self._look_at_progress(member.id, node)
+        if raft.term != seen.term or leads != seen.led or log.committed != seen.commit:
+            self._look_at_change(member.id, node, leads, seen)
+        if config is not seen.config:
+            if config != seen.config:
+                self.reconfigured_at = now
+            seen.config = config
+
+    def _look_at_change(self, member_id: int, node: Node, leads: int, seen: _Seen) -> None:
+        """Term, leadership or commit index is another than before the turn."""
+        term, log = node.term, node.raft.log
+        if term < seen.term:
+            raise self._fail(f"the term of {member_id} fell from {seen.term} to {term}")
+        if leads and leads != seen.led:
+            self._elected(member_id, node)
         if log.committed > seen.commit:
-            if leads and leads == seen.led and log.term(log.committed) != node.term:
+            if leads and leads == seen.led and log.term(log.committed) != term:
                 raise self._fail(
-                    f"leader {member.id} of term {node.term} committed {log.committed}, which is "
+                    f"leader {member_id} of term {term} committed {log.committed}, which is "
                     f"of term {log.term(log.committed)}")
-            self._commit(member.id, node, seen)
+            self._commit(member_id, node, seen)
         elif log.committed < seen.commit:
-            raise self._fail(f"the commit index of {member.id} fell from {seen.commit} to "
+            raise self._fail(f"the commit index of {member_id} fell from {seen.commit} to "
                              f"{log.committed}")
-        seen.term, seen.led, seen.commit = node.term, leads, log.committed
-        conf_state = node.raft.tracker.config.conf_state()
-        if conf_state != seen.conf_state:
-            seen.conf_state, self.reconfigured_at = conf_state, now
+        seen.term, seen.led, seen.commit = term, leads, log.committed
 
     def _look_at_vote(self, member: Observed) -> None:
         """On disk: a term never falls, a vote in it is never changed."""
         assert member.stable is not None
         state = member.stable.initial_state()[0]
         before = self._votes.get(member.id)
+        if state is before:
+            return
         if before is not None and (state.term < before.term or (
                 state.term == before.term and before.vote not in (0, state.vote))):
             raise self._fail(f"the disk of {member.id} had {before}, now it has {state}")
@@ -199,10 +210,12 @@ class RaftInvariants:
     def _durable(self, node: Node, entry: Entry, seen: _Seen) -> None:
         """By the configuration of before the turn or after it: it may have changed meanwhile."""
         holders = {m.id for m in self._members() if _holds(m.stable, entry)}
-        now = node.raft.tracker.config.conf_state()
-        if not any(is_majority(holders, state) for state in (now, seen.conf_state or now)):
+        now = node.raft.tracker.config
+        if not any(is_majority(holders, config.conf_state())
+                   for config in (now, seen.config)):
             raise self._fail(f"entry {entry.index} of term {entry.term} is committed, but only "
-                             f"on the disks of {sorted(holders)}; the configuration is {now}")
+                             f"on the disks of {sorted(holders)}; the configuration is "
+                             f"{now.conf_state()}")
 
 
 class Invariants(RaftInvariants):

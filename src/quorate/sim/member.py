@@ -211,7 +211,7 @@ class SimMember:
 
     def post(self, call: Callable[[], None]) -> None:
         """Run `call` in the member, now or when it wakes up."""
-        if not self.up:
+        if self.core is None:
             return
         if self.paused:
             self._backlog.append(call)
@@ -309,18 +309,16 @@ class SimMember:
         """Drain the core until it has nothing more to say."""
         if self._turning:
             return
-        self._turning = True
+        self._turning, now = True, self.now
         try:
             while self.core is not None and not self.paused and (
-                    effects := self.core.drain(self.now)):
+                    effects := self.core.drain(now)):
                 self._carry_out(self._steps(effects))
         finally:
             self._turning = False
-        self._look()
-
-    def _look(self) -> None:
         if self.core is not None:
             self._around.observe(self)
+
     def _connect(self) -> None:
         """What peers say to a connection, as peers/transport.py hears it."""
         assert self.core is not None
@@ -332,12 +330,14 @@ class SimMember:
             self.kill()
 
     def _steps(self, effects: Effects) -> deque[Callable[[], None]]:
-        steps: deque[Callable[[], None]] = deque(
-            partial(self._send_message, message) for message in effects.messages)
+        send = self._send_message
+        steps: list[Callable[[], None]] = [
+            partial(send, message) for message in effects.messages]
         if effects.appends:
             steps.append(partial(self._appends.add, effects.appends))
-        steps.extend(partial(waiter, outcome) for waiter, outcome in effects.replies)
-        return steps
+        if effects.replies:
+            steps += [partial(waiter, outcome) for waiter, outcome in effects.replies]
+        return deque(steps)
 
     def _carry_out(self, steps: deque[Callable[[], None]]) -> None:
         """One by one, with a boundary before each at which the power may fail or the member may

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from quorate.raft.types import Message
@@ -60,9 +61,9 @@ class Network:
             return
         if quality.duplication and image is None and rng.random() < quality.duplication:
             self.clock.after(
-                COPY_DELAY * quality.delay_s_max, lambda: self._arrive(message, None))
+                COPY_DELAY * quality.delay_s_max, partial(self._arrive, message, None))
         delay_s = DELAY_S_MIN + quality.delay_s_max * rng.random()
-        self.clock.after(delay_s, lambda: self._arrive(message, image))
+        self.clock.after(delay_s, partial(self._arrive, message, image))
 
     def _arrive(self, message: Message, image: object) -> None:
         link = (message.from_, message.to)
