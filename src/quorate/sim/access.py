@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 
 from google.protobuf.message import Message as Proto
 
@@ -72,7 +73,7 @@ class Access:
         self._cut = True
         frozen, self._open = self._open, {}
         for waiting in frozen:
-            self._clock.after(self._user_timeout_s, lambda w=waiting: _break(w))  # type: ignore[misc]
+            self._clock.after(self._user_timeout_s, partial(_break, waiting))
 
     def heal(self) -> None:
         """New connections work."""
@@ -125,7 +126,7 @@ class Access:
     def broken(self, member_id: int) -> None:
         """That member's process has ended; its machine says so at once."""
         for waiting in [w for w, m in self._open.items() if m == member_id]:
-            self._way(waiting, lambda w=waiting: _break(w))  # type: ignore[misc]
+            self._way(waiting, partial(_break, waiting))
 
     def _arrive(
         self, waiting: Signal | Stream, member_id: int, call: Callable[[SimMember], None]
@@ -137,7 +138,7 @@ class Access:
             if member.up:
                 member.post(lambda: call(member))
             else:
-                self._way(waiting, lambda: _break(waiting))
+                self._way(waiting, partial(_break, waiting))
 
         self._clock.after(self._latency_s, arrive)
 
