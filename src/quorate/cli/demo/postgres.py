@@ -1,19 +1,24 @@
 """Three unmodified Patroni nodes with real PostgreSQL.
 
-Settings are for a short demo: ttl 20, loop_wait 2, retry_timeout 3 (Patroni's smallest), with
-synchronous replication, so that a row which was acknowledged is on two nodes.
+Unless told otherwise the settings are for a short demo: ttl 20, loop_wait 2, retry_timeout 3
+(Patroni's smallest), with synchronous replication, so that a row which was acknowledged is on two
+nodes.
 
 Not here: the store (members.py), what happens to the nodes (play.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import shutil
+import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,17 @@ from quorate.cli.demo.processes import Process, Workspace, free_ports
 
 SCOPE = "demo"
 PASSWORDS = {"superuser": "super", "replication": "repl", "rewind": "rewind"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Patroni's dynamic configuration as far as it decides about the primary; times in s."""
+
+    ttl: int = 20
+    loop_wait: int = 2
+    retry_timeout: int = 3
+    failsafe_mode: bool = False
+    synchronous_mode: bool = True
 
 
 def find_postgres(which: str) -> Path:
@@ -79,28 +95,30 @@ class PostgresNode:
 
 
 def _kill_session(pid: int) -> None:
-    """PostgreSQL has a session of its own; its children go with the postmaster's shared memory."""
-    import contextlib
-    import os
-    import signal
-
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+    """Kill a postmaster and its children, which have sessions of their own."""
+    children = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             if entry.name.isdigit():
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 if parent == pid:
-                    os.kill(int(entry.name), signal.SIGKILL)
+                    children.append(int(entry.name))
+    for victim in (pid, *children):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(victim, signal.SIGKILL)
 
 
 class PostgresCluster:
-    """Three nodes that use the store through the `etcd3` section."""
+    """Three nodes that use the store."""
 
     def __init__(
         self, workspace: Workspace, hosts: str, binaries: Path, count: int = 3,
-        *, failsafe: bool = False,
+        *, settings: Settings | None = None,
+        dcs: Callable[[str], dict[str, Any]] | None = None,
     ) -> None:
+        """`dcs` gives the part of a node's configuration, by its name, that says how it reaches
+        the store; by default all use the `etcd3` driver with `hosts`."""
+        self.settings = settings or Settings()
         ports = free_ports(2 * count)
         self.sockets = workspace.directory("sockets")
         self.nodes: list[PostgresNode] = []
@@ -113,7 +131,8 @@ class PostgresCluster:
                 Process(workspace, name, [sys.executable, "-m", "patroni", str(config)],
                         {"PATH": f"{binaries}:/usr/bin:/bin"}))
             config.write_text(json.dumps(
-                _patroni_config(node, hosts, binaries, self.sockets, failsafe), indent=1))
+                _patroni_config(node, dcs(name) if dcs else {"etcd3": {"hosts": hosts}}, binaries,
+                                self.sockets, self.settings), indent=1))
             workspace.own(config)
             self.nodes.append(node)
 
@@ -134,13 +153,14 @@ class PostgresCluster:
         raise TimeoutError(f"no primary within {timeout_s:.0f} s\n{tails}")
 
     def wait_for_replicas(self, count: int, timeout_s: float) -> None:
-        """Wait until that many replicas stream, one of them synchronously; raises TimeoutError."""
+        """Wait until that many replicas stream, one of them synchronously if the settings say so;
+        raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             states = [n.rest() or {} for n in self.nodes]
             streaming = [s for s in states if s.get("replication_state") == "streaming"]
             synchronous = [s for s in streaming if s.get("sync_standby")]
-            if len(streaming) >= count and synchronous:
+            if len(streaming) >= count and (synchronous or not self.settings.synchronous_mode):
                 return
             time.sleep(0.1)
         tails = "\n".join(f"--- {n.name}\n{n.process.tail(8)}" for n in self.nodes)
@@ -153,7 +173,7 @@ class PostgresCluster:
 
 
 def _patroni_config(
-    node: PostgresNode, hosts: str, binaries: Path, sockets: Path, failsafe: bool
+    node: PostgresNode, dcs: dict[str, Any], binaries: Path, sockets: Path, settings: Settings
 ) -> dict[str, Any]:
     parameters = {
         "shared_buffers": "16MB", "max_connections": 30, "max_wal_senders": 8,
@@ -166,11 +186,10 @@ def _patroni_config(
         "scope": SCOPE, "name": node.name,
         "restapi": {"listen": f"127.0.0.1:{node.rest_port}",
                     "connect_address": f"127.0.0.1:{node.rest_port}"},
-        "etcd3": {"hosts": hosts},
+        **dcs,
         "bootstrap": {
             "dcs": {
-                "ttl": 20, "loop_wait": 2, "retry_timeout": 3, "synchronous_mode": True,
-                "maximum_lag_on_failover": 33554432, "failsafe_mode": failsafe,
+                **asdict(settings), "maximum_lag_on_failover": 33554432,
                 "postgresql": {"use_pg_rewind": True, "use_slots": True,
                                "parameters": parameters}},
             "initdb": [{"encoding": "UTF8"}, "data-checksums", {"auth-host": "md5"},
