@@ -51,3 +51,9 @@ class Effects:
 
     def __bool__(self) -> bool:
         return bool(self.messages or self.appends or self.replies or self.members_changed)
+
+    @property
+    def go_on(self) -> bool:
+        """Whether the driver drains again in this turn: storage work that is done at once reports
+        to the core, and nothing else would wake the driver."""
+        return any(work.responses for work in self.appends)

@@ -149,8 +149,7 @@ class Runtime:
         self._flush()
         if effects.members_changed:
             self.update_peers()
-        # What waiters asked for wakes the driver by itself; only reports go on in this turn.
-        return any(work.responses for work in effects.appends)
+        return effects.go_on
 
     def _tick(self) -> None:
         self._again(0, self._heartbeat_s, self._tick)

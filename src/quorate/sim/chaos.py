@@ -12,22 +12,17 @@ applied anywhere when it was asked for. Not here: anything above raft/.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 
-from quorate.raft.confchange import decode_conf_change
 from quorate.raft.errors import ProposalDropped, RaftError
 from quorate.raft.leader import maybe_send_append
-from quorate.raft.memory import MemoryStorage
-from quorate.raft.node import Node
-from quorate.raft.settings import NodeConfig
 from quorate.raft.types import (
     LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfChange, ConfChangeSingle, ConfChangeTransition,
-    ConfChangeType, ConfChangeV2, ConfState, EntryType, HardState, InFlightLimits,
-    InvariantBroken, Message, MessageType, Role, Snapshot,
+    ConfChangeType, ConfChangeV2, InvariantBroken, Message, MessageType, Role,
 )
+from quorate.sim.bare import ELECTION_TICK, Bare, Limits
 from quorate.raft.tracker import ProgressState
 from quorate.sim.invariants import RaftInvariants
 from quorate.sim.plan import Plan
@@ -35,29 +30,9 @@ from quorate.sim.plan import Plan
 MESSAGES_MAX = 60
 """More than this wait in the bag: the oldest is lost."""
 
-ELECTION_TICK = 4
 MEMBERS_MAX = 6
-
-
-@dataclass(slots=True)
-class Bare:
-    """One node. `log` is its disk: it changes when an append is done."""
-
-    id: int
-    log: MemoryStorage
-    node: Node | None = None
-    life: int = 0
-    appends: deque[Message] = field(default_factory=deque)
-    applies: deque[Message] = field(default_factory=deque)
-    applied: int = 1
-    conf_state: ConfState = ConfState()
-    durable: tuple[int, ConfState] = (1, ConfState())
-    """What is applied and survives a crash."""
-
-    @property
-    def stable(self) -> MemoryStorage:
-        """See invariants.Observed."""
-        return self.log
+SLOW = 0.1
+"""Chance that the slow disk does something when it is asked to."""
 
 
 class Chaos:
@@ -76,11 +51,12 @@ class Chaos:
         self._applied = 1
         """The most that anybody ever applied, and so may have told a client."""
         self._count = 0
-        self._message_bytes = rng.choice((0, 0, 20, 1 << 20))
-        self._in_flight = rng.choice((1, 2, 256))
-        members = rng.choice((3, 3, 3, 5, 2, 4, 1))
-        self._voters = tuple(range(1, members + 1))
-        self._nodes = {i: self._new(i, ConfState(self._voters)) for i in self._voters}
+        self._limits = Limits(rng.choice((0, 0, 20, 1 << 20)), rng.choice((1, 2, 256)),
+                              lambda ticks: rng.randrange(ticks, 2 * ticks))
+        self._slow = rng.choice((0, 0, 0, 1, 2))
+        """The node whose disk is slow."""
+        founders = tuple(range(1, rng.choice((3, 3, 3, 5, 5, 4, 2, 1)) + 1))
+        self._nodes = {i: Bare(i, self._limits, founders) for i in founders}
         self.invariants = RaftInvariants(self._nodes.values, fail)
         kinds: list[tuple[Callable[[Bare], None], float]] = [
             (self._deliver, 60), (self._tick, rng.choice((3, 8))),
@@ -89,7 +65,7 @@ class Chaos:
             (self._lose, rng.choice((0, 1, 5))),
             (self._copy, rng.choice((0, 1, 4))), (self._crash, rng.choice((0, 0.3, 2))),
             (self._change, rng.choice((0, 0.5, 2))), (self._transfer, rng.choice((0, 0.3))),
-            (self._part, rng.choice((0, 0.1, 0.3))), (self._heal, 0.5),
+            (self._part, rng.choice((0, 0.1, 0.3))), (self._heal, rng.choice((0.15, 0.5))),
             (self._flush, rng.choice((0.2, 2))), (self._compact, rng.choice((0, 0.5))),
             (self._campaign, 0.3), (self._contest, rng.choice((0.1, 0.4, 1))),
             (self._diverge, rng.choice((0, 0.3, 1))), (self._step_back, rng.choice((0, 1)))]
@@ -98,8 +74,6 @@ class Chaos:
 
     def run(self, steps: int) -> None:
         """Take so many steps."""
-        for node in self._nodes.values():
-            self._start(node)
         for step in range(steps):
             kind, = self._rng.choices(self._kinds, cum_weights=self._weights)
             bare = self._rng.choice(list(self._nodes.values()))
@@ -110,34 +84,9 @@ class Chaos:
             except InvariantBroken as broken:
                 raise self._fail(f"{broken}, at step {step}") from broken
 
-    # Nodes.
-
-    def _new(self, node_id: int, conf_state: ConfState) -> Bare:
-        log = MemoryStorage()
-        log.apply_snapshot(Snapshot(1, 1, conf_state))
-        log.set_hard_state(HardState(1, 0, 1))
-        return Bare(node_id, log, conf_state=conf_state, durable=(1, conf_state))
-
-    def _start(self, bare: Bare) -> None:
-        """From its disk, as member/build.py does it."""
-        bare.life += 1
-        state = bare.log.initial_state()[0]
-        commit = min(max(state.commit, bare.applied), bare.log.last_index())
-        bare.log.set_hard_state(HardState(state.term, state.vote, commit))
-        bare.log.start_with(bare.conf_state)
-        bare.log.snapshot_source = lambda: Snapshot(
-            bare.applied, bare.log.term(bare.applied), bare.conf_state)
-        bare.node = Node(NodeConfig(
-            id=bare.id, storage=bare.log, applied=bare.applied, election_tick=ELECTION_TICK,
-            heartbeat_tick=1, check_quorum=True, pre_vote=True, step_down_on_removal=True,
-            max_bytes_per_message=self._message_bytes,
-            in_flight=InFlightLimits(self._in_flight), disable_proposal_forwarding=True,
-            random_timeout=lambda ticks: self._rng.randrange(ticks, 2 * ticks)))
-
     def _turn(self, bare: Bare) -> None:
         """Hand out what the node has to do, and look at it."""
         node = bare.node
-        assert node is not None
         while node.has_ready():
             ready = node.ready()
             for state in ready.read_states:
@@ -156,12 +105,8 @@ class Chaos:
         self.invariants.look_at_raft(bare, 0.0)
 
     def _step(self, bare: Bare, message: Message) -> None:
-        if bare.node is not None:
-            try:
-                bare.node.step(message)
-            except RaftError:
-                return
-            self._turn(bare)
+        bare.step(message)
+        self._turn(bare)
 
     # What may happen.
 
@@ -186,80 +131,52 @@ class Chaos:
                 self._bag.append(message)
 
     def _tick(self, bare: Bare) -> None:
-        if bare.node is not None:
-            bare.node.tick()
-            self._turn(bare)
+        bare.node.tick()
+        self._turn(bare)
 
     def _append(self, _bare: Bare) -> None:
         """Somebody's oldest append is on disk."""
-        busy = [b for b in self._nodes.values() if b.appends and b.node is not None]
-        if not busy:
-            return
-        self._append_of(self._rng.choice(busy))
+        busy = [b for b in self._nodes.values() if b.appends]
+        if busy:
+            bare = self._rng.choice(busy)
+            if bare.id != self._slow or self._rng.random() < SLOW:
+                self._append_of(bare)
 
     def _append_of(self, bare: Bare) -> None:
-        assert bare.node is not None
-        work, log = bare.appends.popleft(), bare.log
-        if work.term:
-            log.set_hard_state(HardState(work.term, work.vote, work.commit))
-        if work.snapshot is not None:
-            log.apply_snapshot(work.snapshot)
-            bare.applied, bare.conf_state = work.snapshot.index, work.snapshot.conf_state
-            bare.durable = (bare.applied, bare.conf_state)
-        log.append(work.entries)
-        raft_log = bare.node.raft.log
-        before = [(i, raft_log.term(i))
-                  for i in range(raft_log.first_index(), raft_log.last_index() + 1)]
-        for response in work.responses:
-            if response.to == bare.id:
-                self._step(bare, response)
-            elif response.to in self._nodes:
-                self._bag.append(response)
-            if not all(raft_log.matches(term, i) for i, term in before[-5:]):
-                raise self._fail(f"a storage step changed the log of {bare.id}")
+        bare.append(lambda message: self._bag.append(message)
+                    if message.to in self._nodes else None)
         self._turn(bare)
 
     def _apply(self, _bare: Bare) -> None:
-        busy = [b for b in self._nodes.values() if b.applies and b.node is not None]
-        if not busy:
-            return
-        bare = self._rng.choice(busy)
-        assert bare.node is not None
-        work = bare.applies.popleft()
-        for entry in work.entries:
-            if entry.index <= bare.applied:
-                continue  # a snapshot came in between
-            if entry.index != bare.applied + 1:
-                raise self._fail(f"node {bare.id} applies {entry.index} after "
-                                 f"{bare.applied}")
-            bare.applied = entry.index
-            self._applied = max(self._applied, bare.applied)
-            if entry.type is not EntryType.NORMAL:
-                change = decode_conf_change(entry.type, entry.data)
-                bare.conf_state = bare.node.apply_conf_change(change)
-        for response in work.responses:
-            self._step(bare, response)
-        self._turn(bare)
+        busy = [b for b in self._nodes.values() if b.applies]
+        if busy:
+            bare = self._rng.choice(busy)
+            bare.apply()
+            self._applied = max(self._applied, bare.applied.index)
+            self._turn(bare)
 
     def _leader(self) -> Bare | None:
         """Any that believes it leads."""
-        leaders = [b for b in self._nodes.values()
-                   if b.node is not None and b.node.role is Role.LEADER]
+        leaders = [b for b in self._nodes.values() if b.node.role is Role.LEADER]
         return self._rng.choice(leaders) if leaders else None
 
     def _propose(self, _bare: Bare) -> None:
         bare = self._leader()
-        if bare is None or (node := bare.node) is None:
+        if bare is None:
             return
         self._count += 1
         try:
-            node.propose(b"%d" % self._count)
+            bare.node.propose(b"%d" % self._count)
         except ProposalDropped:
             return
         self._turn(bare)
 
     def _read(self, bare: Bare) -> None:
-        if bare.node is None or bare.node.lead == 0:
+        """Anybody, or who believes that it leads."""
+        leader = self._leader()
+        if leader is not None and self._rng.random() < 0.5:
+            bare = leader
+        if bare.node.lead == 0:
             return
         self._count += 1
         context = self._count.to_bytes(8, "little")
@@ -271,14 +188,14 @@ class Chaos:
         self._turn(bare)
 
     def _crash(self, bare: Bare) -> None:
-        """Lose what was not on disk yet, and start again."""
-        bare.appends.clear()
-        bare.applies.clear()
-        bare.applied, bare.conf_state = bare.durable
-        self._start(bare)
+        """Lose what was not on disk yet, and start again; often there is something to lose."""
+        busy = [b for b in self._nodes.values() if b.appends]
+        if busy and self._rng.random() < 0.5:
+            bare = self._rng.choice(busy)
+        bare.start()
 
     def _campaign(self, bare: Bare) -> None:
-        if bare.node is not None and bare.node.role is not Role.LEADER:
+        if bare.node.role is not Role.LEADER:
             bare.node.campaign()
             self._turn(bare)
 
@@ -311,7 +228,7 @@ class Chaos:
         """A leader begins anew to find out where a follower's log agrees, from further back than
         it need, as the paper allows and leaders without hints in refusals do."""
         bare = self._leader()
-        if bare is None or bare.node is None:
+        if bare is None:
             return
         progress = bare.node.raft.tracker.progress
         other_id = self._rng.choice(list(progress))
@@ -328,20 +245,26 @@ class Chaos:
 
     def _transfer(self, _bare: Bare) -> None:
         bare = self._leader()
-        if bare is not None and bare.node is not None:
+        if bare is not None:
             bare.node.transfer_leader(self._rng.choice(list(self._nodes)))
             self._turn(bare)
 
     def _flush(self, bare: Bare) -> None:
-        bare.durable = (bare.applied, bare.conf_state)
+        bare.durable = bare.applied
 
     def _compact(self, bare: Bare) -> None:
-        if bare.durable[0] > bare.log.first_index():
-            bare.log.compact(bare.durable[0] - self._rng.randrange(2))
+        if bare.durable.index > bare.log.first_index():
+            bare.log.compact(bare.durable.index - self._rng.randrange(2))
 
     def _part(self, _bare: Bare) -> None:
-        ids, share = list(self._nodes), self._rng.choice((0.15, 0.4))
-        self._cut = {(a, b) for a in ids for b in ids if self._rng.random() < share}
+        """Two halves that do not hear each other, or links that fail one by one."""
+        ids, rng = list(self._nodes), self._rng
+        if rng.random() < 0.5:
+            half = set(rng.sample(ids, rng.randrange(1, len(ids) + 1)))
+            self._cut = {(a, b) for a in ids for b in ids if (a in half) != (b in half)}
+        else:
+            share = rng.choice((0.15, 0.4))
+            self._cut = {(a, b) for a in ids for b in ids if rng.random() < share}
 
     def _heal(self, _bare: Bare) -> None:
         self._cut = set()
@@ -349,9 +272,9 @@ class Chaos:
     def _change(self, _bare: Bare) -> None:
         """One member more or less, or a joint swap."""
         bare = self._leader()
-        if bare is None or (node := bare.node) is None:
+        if bare is None:
             return
-        state, new = bare.conf_state, max(self._nodes) + 1
+        state, new = bare.applied.conf_state, max(self._nodes) + 1
         learners = self._rng.random() < 0.3
         change: ConfChange | ConfChangeV2
         if len(state.voters) < 3 or (self._rng.random() < 0.4 and len(self._nodes) < MEMBERS_MAX):
@@ -368,13 +291,16 @@ class Chaos:
                 (ConfChangeSingle(ConfChangeType.ADD_NODE, new),
                  *(ConfChangeSingle(ConfChangeType.REMOVE_NODE, i) for i in gone)))
         try:
-            node.propose_conf_change(change)
+            bare.node.propose_conf_change(change)
         except ProposalDropped:
             return
         if new not in self._nodes:
-            self._nodes[new] = Bare(new, MemoryStorage(), applied=0, durable=(0, ConfState()))
-            self._start(self._nodes[new])
+            self._nodes[new] = Bare(new, self._limits, ())
         self._turn(bare)
+
+
+def _fail(fail: Callable[[str], Exception], number: int, text: str) -> Exception:
+    return fail(f"schedule {number} of bare nodes: {text}")
 
 
 def run_schedules(
@@ -384,8 +310,8 @@ def run_schedules(
     A plan with one schedule, as shrinking leaves it, has a line for each step."""
     commits = 0
     for number in range(plan.first_schedule, plan.first_schedule + plan.schedules):
-        chaos = Chaos(plan.stream(f"schedule {number}"), lambda text, n=number: fail(  # type: ignore[misc]
-            f"schedule {n} of bare nodes: {text}"), tell if plan.schedules == 1 else None)
+        chaos = Chaos(plan.stream(f"schedule {number}"), partial(_fail, fail, number),
+                      tell if plan.schedules == 1 else None)
         chaos.run(plan.steps)
         commits += chaos.invariants.commits
     return commits

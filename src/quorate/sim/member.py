@@ -39,6 +39,9 @@ from quorate.state.members import Member
 
 CLUSTER_ID = 0xC0FFEE
 SCRUB_RECORDS = 100
+DRAINS_MAX = 1000
+"""In one turn; two or three are usual."""
+
 REQUEST_BYTES_MAX = 1 << 20
 EARLY_CAMPAIGN_JITTER_S = 0.03
 
@@ -86,7 +89,7 @@ class SimMember:
         self._rate = self._rng.uniform(1 - plan.drift, 1 + plan.drift)
         self._offset_s = self._paused_at = self.stood_still_s = 0.0
         self._backlog: deque[Callable[[], None]] = deque()
-        self._turning = self._scheduled = False
+        self._turning = self._scheduled = self._awake = False
         self._appends = Appends(self, around)
         self._promised = Promised(HardState(), {})
         self._config = CoreConfig(
@@ -306,14 +309,19 @@ class SimMember:
             self._clock.after(gather_s * self._rng.random(), turn)
 
     def turn(self) -> None:
-        """Drain the core until it has nothing more to say."""
+        """Drain the core as often as the runtime does: again after reports, and when it was woken
+        meanwhile."""
+        self._awake = True
         if self._turning:
             return
-        self._turning, now = True, self.now
+        self._turning, now, drains = True, self.now, 0
         try:
-            while self.core is not None and not self.paused and (
-                    effects := self.core.drain(now)):
+            while self._awake and self.core is not None and not self.paused:
+                effects, drains = self.core.drain(now), drains + 1
+                self._awake = effects.go_on
                 self._carry_out(self._steps(effects))
+                if drains > DRAINS_MAX:
+                    raise InvariantBroken(f"a turn of member {self.id} does not end")
         finally:
             self._turning = False
         if self.core is not None:
