@@ -56,4 +56,4 @@ class Effects:
     def go_on(self) -> bool:
         """Whether the driver drains again in this turn: storage work that is done at once reports
         to the core, and nothing else would wake the driver."""
-        return any(work.responses for work in self.appends)
+        return bool(self.appends) and any(work.responses for work in self.appends)

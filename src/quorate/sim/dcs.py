@@ -1,7 +1,7 @@
-"""Patroni's client of the store in the model: which member is asked, for how long, and what then.
+"""Patroni's client of the store in the model: which member is asked, how long, and what then.
 
-After Patroni 4.1 (dcs/etcd.py, AbstractEtcdClientWithFailover; contract §2.6): a node stays with one
-member until a request to it fails; the retry timeout is split over the members; when all have
+After Patroni 4.1 (dcs/etcd.py, AbstractEtcdClientWithFailover; contract §2.6): a node stays with
+one member until a request to it fails; the retry timeout is split over the members; when all have
 failed it sleeps and begins again while there is time left. A member whose term is lower than one
 that was seen counts as failed.
 

@@ -168,7 +168,8 @@ class HaCluster:
     def settle_s(self) -> float:
         """How long after everything works again it must be well."""
         s = self.settings
-        return REBOOT_S + s.ttl_s + SETTLE_LOOPS * s.loop_wait_s + 2 * s.retry_timeout_s + LATE_ROWS_S
+        return (REBOOT_S + s.ttl_s + SETTLE_LOOPS * s.loop_wait_s + 2 * s.retry_timeout_s
+                + LATE_ROWS_S)
 
     def heal(self) -> None:
         """All nodes run and reach everything."""

@@ -318,8 +318,10 @@ class SimMember:
         try:
             while self._awake and self.core is not None and not self.paused:
                 effects, drains = self.core.drain(now), drains + 1
-                self._awake = effects.go_on
-                self._carry_out(self._steps(effects))
+                self._awake = False
+                if effects:
+                    self._awake = effects.go_on
+                    self._carry_out(self._steps(effects))
                 if drains > DRAINS_MAX:
                     raise InvariantBroken(f"a turn of member {self.id} does not end")
         finally:

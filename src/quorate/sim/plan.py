@@ -37,7 +37,8 @@ SCHEDULES = 8
 OPERATIONS = ("transfer", "add", "promote", "remove", "swap", "compact")
 """Not faults: what an operator does at bad moments."""
 
-KINDS = (EXACT_LINKS, *MEMBER_FAULTS, *LINK_FAULTS, *DISK_FAULTS, *ZONE_FAULTS, *NODE_FAULTS, *OPERATIONS)
+KINDS = (EXACT_LINKS, *MEMBER_FAULTS, *LINK_FAULTS, *DISK_FAULTS, *ZONE_FAULTS, *NODE_FAULTS,
+         *OPERATIONS)
 
 PROFILES = {
     "swarm": "short runs, everything drawn (the default)",

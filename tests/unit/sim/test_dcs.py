@@ -63,8 +63,7 @@ def _ask(
     """What became of a request: an answer or the error's class, and who was asked."""
     clock = Clock()
     access = FakeAccess(clock, answers)
-    client = StoreClient(clock, random.Random(1), access, HaSettings(proxies=True),  # type: ignore[arg-type]
-                         base=base)
+    client = StoreClient(clock, random.Random(1), access, HaSettings(proxies=True), base=base)
     seen: list[tuple[object, float]] = []
 
     def program() -> Steps[None]:
@@ -128,8 +127,7 @@ def test_a_member_with_an_older_term_counts_as_failed() -> None:
     """As Patroni's guard against stale members has it."""
     clock = Clock()
     access = FakeAccess(clock, {1: _put(term=3), 2: _put(term=5), 3: _put()})
-    client = StoreClient(clock, random.Random(1), access, HaSettings(proxies=True),  # type: ignore[arg-type]
-                         base=1, term=4)
+    client = StoreClient(clock, random.Random(1), access, HaSettings(proxies=True), base=1, term=4)
     seen = []
 
     def program() -> Steps[None]:
