@@ -6,7 +6,7 @@ the cut is healed, as if it were retransmitted, unless the side that sent it has
 dead member refuses connections as the member's own port would. A door remembers which member the
 node spoke to last.
 
-Linux: a socket that listened and was shut down keeps its port and refuses connections.
+A door that is shut is a socket that is bound and does not listen: its port refuses, and stays ours.
 Not here: links between members (quorate.cli.demo.links), when a node is cut (stage.py).
 """
 
@@ -122,11 +122,7 @@ class Doors:
         self._doors: dict[tuple[str, str], socket.socket] = {}
         for node in nodes:
             for member in members:
-                door = socket.socket()
-                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                door.bind(("127.0.0.1", 0))
-                door.setblocking(False)
-                self._doors[node, member] = door
+                self._doors[node, member] = _bound(0)
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="doors", daemon=True)
@@ -190,10 +186,12 @@ class Doors:
                 self._loop.add_reader(door, self._accept, node, member)
 
     async def _shut(self, member: str) -> None:
-        for (_node, name), door in self._doors.items():
+        for (node, name), door in list(self._doors.items()):
             if name == member:
                 self._loop.remove_reader(door)
-                door.shutdown(socket.SHUT_RDWR)
+                port = door.getsockname()[1]
+                door.close()
+                self._doors[node, name] = _bound(port)
 
     async def _await(self, member: str) -> None:
         self._spawn(self._open_when_ready(member))
@@ -229,3 +227,12 @@ class Doors:
                 passage.flush()
             else:
                 self._spawn(passage.reach(self._members[passage.member]))
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket that has a port and does not listen yet."""
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door.bind(("127.0.0.1", port))
+    door.setblocking(False)
+    return door

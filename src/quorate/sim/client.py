@@ -21,6 +21,7 @@ from quorate.member.service import Done
 from quorate.sim.clock import Clock
 from quorate.sim.holder import Holder
 from quorate.sim.member import SimMember
+from quorate.sim.plan import Plan
 from quorate.sim.requests import serve
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
@@ -48,7 +49,7 @@ class Client:
 
     def __init__(
         self, name: str, clock: Clock, rng: random.Random, pick: Callable[[], SimMember | None],
-        clients: int, pause_s: float, *, only_puts: bool = False,
+        plan: Plan, pause_s: float, *, only_puts: bool = False,
     ) -> None:
         self.name = name
         self.calls: list[Call] = []
@@ -57,11 +58,11 @@ class Client:
         self._clock = clock
         self._rng = rng
         self._pick = pick
-        self._clients = clients
+        self._clients, self._leases = plan.clients, plan.leases
         self._pause_s = pause_s
         self._only_puts = only_puts
         self._count = self._turn = 0
-        self.holder = Holder(name, clock, rng, self._call)
+        self.holder = Holder(name, clock, rng, self._call, plan.give_up)
 
     def start(self) -> None:
         """Begin to work."""
@@ -98,7 +99,7 @@ class Client:
             self._next()
         elif self._only_puts:
             self._call(member, self._put(self._own_key()), self.once(_ignore))
-        elif self._rng.random() < 0.75:
+        elif self._rng.random() >= self._leases:
             self._call(member, self._draw(), self.once(_ignore))
         elif not self.holder.act(member, self.once):
             self._next()

@@ -53,6 +53,7 @@ class Holder:
     clock: Clock
     rng: random.Random
     call: Callable[[SimMember, Request, Done], None]
+    give_up: float
     kept: list[Kept] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -73,15 +74,15 @@ class Holder:
         alive, choice = self._alive(), self.rng.random()
         if len(alive) < LEASES:
             self._grant(member, once)
-        elif choice < 0.04:
+        elif self.rng.random() < self.give_up:
             self._release(alive[0], self.clock.now)
             alive[0].given_up = True
             return False
-        elif choice < 0.07:
+        elif choice < 0.03:
             self._revoke(member, alive[0], once)
-        elif choice < 0.15 and self.kept:
+        elif choice < 0.11 and self.kept:
             self._ask(member, self.rng.choice(self.kept), once)
-        elif choice < 0.25 and (free := [k for k in alive if k.lock is None]):
+        elif choice < 0.21 and (free := [k for k in alive if k.lock is None]):
             self._lock(member, free[0], once)
         else:
             self._renew(member, self.rng.choice(alive), once)

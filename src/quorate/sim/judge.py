@@ -52,8 +52,8 @@ def judge_clients(
     memories: dict[int, float], late_s: float, nodes: Sequence[Access] = (),
 ) -> list[str]:
     """Everything that is wrong, in sentences, with what PostgreSQL's nodes asked.
-    `trouble`: when there may have been no quorum; `memories`: since when each voter remembers renewals, NEVER if it is down;
-    `late_s`: for how long a member's clock stood still."""
+    `trouble`: when there may have been no quorum; `memories`: since when each voter remembers
+    renewals, NEVER if it is down; `late_s`: for how long a member's clock stood still."""
     wrong = [text for client in clients for text in client.wrong + client.holder.wrong]
     calls = [call for client in clients for call in client.calls]
     calls += [call for access in nodes for call in access.calls]

@@ -31,6 +31,9 @@ ZONE_FAULTS = ("power of all", "zone power", "zone links")
 NODE_FAULTS = ("node kill", "node cut", "nodes apart")
 """Of PostgreSQL's nodes, where there are some."""
 
+LEASE_RUNS = 0.25
+"""Share of the swarm's seeds in which leases come and go under leaders that come and go."""
+
 SCHEDULES = 8
 """Of bare nodes in every seed of the swarm: about a third of its time."""
 
@@ -110,6 +113,10 @@ class Plan:
     clients: int = 3
     pause_s: float = 0.05
     """Mean time a client waits between requests."""
+    leases: float = 0.25
+    """Share of a client's requests that are about leases."""
+    give_up: float = 0.04
+    """Chance at each of these that a lease is left to its end."""
     watchers: int = 4
     lost_connection_noticed: float = 0.7
     """Chance that a peer notices a crash by its connection rather than by silence."""
@@ -188,8 +195,12 @@ def _swarm(rng: random.Random, seed: int) -> Plan:
         watchers=rng.randrange(2, 6), lost_connection_noticed=rng.choice((0.0, 0.7, 1.0)))
     kinds = _some(rng, MEMBER_FAULTS + LINK_FAULTS + DISK_FAULTS + ZONE_FAULTS) + _some(
         rng, OPERATIONS)
+    every_s = 0.8 * election_s
+    if rng.random() < LEASE_RUNS:
+        plan, every_s = replace(plan, leases=0.8, give_up=0.2), 0.4 * election_s
+        kinds += ("transfer", "kill", "isolate", "pause")
     return replace(plan, schedules=SCHEDULES,
-                   faults=_faults(rng, kinds, faults_s, 0.8 * election_s, election_s))
+                   faults=_faults(rng, kinds, faults_s, every_s, election_s))
 
 
 def _steady(rng: random.Random, seed: int) -> Plan:

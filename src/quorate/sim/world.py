@@ -83,7 +83,7 @@ class World:
 
     def _client(self, number: int) -> Client:
         rng = self.plan.stream(f"client {number}")
-        return Client(f"c{number}", self.clock, rng, lambda: self.pick(rng), self.plan.clients,
+        return Client(f"c{number}", self.clock, rng, lambda: self.pick(rng), self.plan,
                       self.plan.pause_s)
 
     def _watcher(self, number: int) -> Watcher:
@@ -191,7 +191,7 @@ class World:
             up = [self.members[i] for i in core if self.members[i].up]
             return rng.choice(up) if up else None
 
-        probe = Client("probe", self.clock, rng, pick, 1,
+        probe = Client("probe", self.clock, rng, pick, self.plan,
                        LOOK_ELECTIONS * self.plan.election_s, only_puts=True)
         self.clients.append(probe)
         probe.start()
