@@ -114,6 +114,9 @@ CATALOGUE = (
              "        if not is_quorum(waiting.acknowledged):\n            return []\n", ""),
     Mutation("a new leader expires what it remembers itself", "member/leases.py",
              "        self._synced = is_quorum({self._id})", "        self._synced = True"),
+    Mutation("an answer to an earlier question counts", "member/leases.py",
+             "if not self._leading or answer.question != self.question:",
+             "if not self._leading:"),
     Mutation("one answer is enough to know all renewals", "member/leases.py",
              "        if not is_quorum(set(self._answers) | {self._id}):\n"
              "            return\n", ""),

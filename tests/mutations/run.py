@@ -78,7 +78,7 @@ def main() -> int:
     """The command line; 1 if the nets are not good enough."""
     parser = argparse.ArgumentParser(prog="scripts/mutations", description=__doc__)
     parser.add_argument("--first", type=int, default=10_000, help="first seed")
-    parser.add_argument("--seeds", type=int, default=400, help="seeds at most for each bug")
+    parser.add_argument("--seeds", type=int, default=2000, help="seeds at most for each bug")
     parser.add_argument("--seconds", type=float, default=600, help="limit of each net")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", metavar="FILE", help="write the verdicts for the scorecard")

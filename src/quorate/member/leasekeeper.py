@@ -145,7 +145,8 @@ class LeaseKeeper:
             self._serve_forward(sender, notice)
         elif kind == "lease_ages_ask":
             self._send(sender, peer.Notice(
-                sequence=core.backend.applied.index, lease_ages=self.clock.ages(core.now)))
+                sequence=core.backend.applied.index,
+                lease_ages=self.clock.ages(core.now, notice.lease_ages_ask.question)))
         elif kind == "lease_ages" and notice.sequence >= self._known_at:
             self.clock.learn(sender, notice.lease_ages, core.now, core.quorum)
 
@@ -212,7 +213,8 @@ class LeaseKeeper:
     def _ask_ages(self) -> None:
         self._ticks_since_ask = 0
         for member_id in self.clock.unheard(self._core.node.peers):
-            self._send(member_id, peer.Notice(lease_ages_ask=peer.LeaseAgesAsk()))
+            self._send(member_id, peer.Notice(
+                lease_ages_ask=peer.LeaseAgesAsk(question=self.clock.question)))
 
     def _serve_forward(self, sender: int, notice: peer.Notice) -> None:
         core, sequence = self._core, notice.sequence

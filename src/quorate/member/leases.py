@@ -17,6 +17,8 @@ How it is kept:
   a change takes all leases for renewed then.
 - Answers count only from who has applied what the leader had when it began to lead: who has not
   applied a grant yet knows nothing of the lease.
+- Questions are numbered. A leader that was paused asks anew, and an answer to what it had asked
+  before knows nothing of what it acknowledged since.
 - Ages, never absolute times, cross the network; transit makes a lease longer, never shorter.
 
 All times are seconds of the member's own monotonic clock. Not here: the table of leases
@@ -61,6 +63,8 @@ class LeaseClock:
         self._leading = False
         self._inherited: dict[int, float] = {}
         self._renewed: set[int] = set()
+        self.question = 0
+        """Which question of this leader counts; each time it begins to lead has its own."""
         self._answers: dict[int, tuple[dict[int, float], float]] = {}
         self._synced = False
         self._proposed: dict[int, float] = {}
@@ -84,13 +88,13 @@ class LeaseClock:
         for lease_id in ids:
             self._touch(lease_id, now)
 
-    def ages(self, now: float) -> peer.LeaseAges:
-        """What this member can tell a new leader."""
+    def ages(self, now: float, question: int) -> peer.LeaseAges:
+        """What this member can tell a new leader that asked that question."""
         known = sorted(self._last.items())
         return peer.LeaseAges(
             ids=[lease_id for lease_id, _ in known],
             ages_ms=[max(0, int((now - last) * 1000)) for _, last in known],
-            uptime_ms=max(0, int((now - self._boot) * 1000)),
+            uptime_ms=max(0, int((now - self._boot) * 1000)), question=question,
         )
 
     def reload(self, ids: Iterable[int], now: float) -> None:
@@ -117,6 +121,7 @@ class LeaseClock:
         """Begin to lead, or begin anew after a pause: nothing expires before a quorum has
         answered (`learn`), which a lone voter is by itself."""
         self._leading = True
+        self.question += 1
         self._synced = is_quorum({self._id})
         self._inherited = dict(self._last)
         self._renewed.clear()
@@ -143,7 +148,7 @@ class LeaseClock:
     ) -> None:
         """A member's answer; with a quorum of them the clock is synced. Later ones may show that
         leases which nobody renewed since are older than it seemed."""
-        if not self._leading:
+        if not self._leading or answer.question != self.question:
             return
         ages = {i: a / 1000 for i, a in zip(answer.ids, answer.ages_ms, strict=False)}
         self._answers[member_id] = (

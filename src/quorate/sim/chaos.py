@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
 
 from quorate.raft.errors import ProposalDropped, RaftError
@@ -25,7 +24,6 @@ from quorate.raft.types import (
 from quorate.sim.bare import ELECTION_TICK, Bare, Limits
 from quorate.raft.tracker import ProgressState
 from quorate.sim.invariants import RaftInvariants
-from quorate.sim.plan import Plan
 
 MESSAGES_MAX = 60
 """More than this wait in the bag: the oldest is lost."""
@@ -297,21 +295,3 @@ class Chaos:
         if new not in self._nodes:
             self._nodes[new] = Bare(new, self._limits, ())
         self._turn(bare)
-
-
-def _fail(fail: Callable[[str], Exception], number: int, text: str) -> Exception:
-    return fail(f"schedule {number} of bare nodes: {text}")
-
-
-def run_schedules(
-    plan: Plan, fail: Callable[[str], Exception], tell: Callable[[str], None] | None = None
-) -> int:
-    """The schedules of a plan; how many entries were committed in them. Raises what `fail` makes.
-    A plan with one schedule, as shrinking leaves it, has a line for each step."""
-    commits = 0
-    for number in range(plan.first_schedule, plan.first_schedule + plan.schedules):
-        chaos = Chaos(plan.stream(f"schedule {number}"), partial(_fail, fail, number),
-                      tell if plan.schedules == 1 else None)
-        chaos.run(plan.steps)
-        commits += chaos.invariants.commits
-    return commits

@@ -122,7 +122,7 @@ class Plan:
     """Chance that a peer notices a crash by its connection rather than by silence."""
     ha: HaSettings | None = None
     schedules: int = 0
-    """Schedules of bare Raft nodes before the cluster runs (chaos.py), from `first_schedule` on."""
+    """Of bare Raft nodes and lease clocks, before the cluster runs, from `first_schedule` on."""
     first_schedule: int = 0
     steps: int = 3000
     """Of each schedule."""

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 from quorate.check.linearizability import NEVER
 from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
-from quorate.sim.chaos import run_schedules
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
 from quorate.sim.faults import Faults
@@ -31,6 +30,7 @@ from quorate.sim.network import LinkQuality, Network
 from quorate.sim.operator import Operator, described
 from quorate.sim.plan import Plan
 from quorate.sim.report import Report
+from quorate.sim.schedules import run_schedules
 from quorate.sim.watcher import Watcher
 
 PROGRESS_ELECTIONS = 20

@@ -67,7 +67,8 @@ def test_a_new_leader_continues_the_freshest_renewal() -> None:
     clock = _clock()
     clock.granted(7, 0.0)
     clock.lead(_majority_of_three)
-    answer = peer.LeaseAges(ids=[7], ages_ms=[2000], uptime_ms=60_000)
+    answer = peer.LeaseAges(
+        ids=[7], ages_ms=[2000], uptime_ms=60_000, question=clock.question)
 
     clock.learn(2, answer, 9.0, _majority_of_three)
 
@@ -80,10 +81,27 @@ def test_a_leader_change_does_not_give_a_full_ttl_again() -> None:
     clock = _clock()
     clock.granted(7, 0.0)
     clock.lead(_majority_of_three)
-    clock.learn(2, peer.LeaseAges(ids=[7], ages_ms=[8000], uptime_ms=60_000), 8.0,
-                _majority_of_three)
+    clock.learn(2, peer.LeaseAges(
+        ids=[7], ages_ms=[8000], uptime_ms=60_000, question=clock.question),
+        8.0, _majority_of_three)
 
     assert clock.due(10.0) == [7]
+
+
+def test_an_answer_to_an_earlier_question_knows_nothing_of_what_came_since() -> None:
+    """Two members answered before a renewal that they then heard of; the leader was paused and
+    asks anew, and gets those answers only now."""
+    clock = _clock()
+    clock.granted(7, 0.0)
+    clock.lead(_majority_of_three)
+    late = peer.LeaseAges(ids=[7], ages_ms=[1000], uptime_ms=60_000, question=clock.question)
+    clock.acknowledged(2, _renew(clock, 5.0), 5.0, _majority_of_three)
+    clock.lead(_majority_of_three)
+
+    clock.learn(2, late, 5.1, _majority_of_three)
+    clock.learn(3, late, 5.1, _majority_of_three)
+
+    assert clock.due(14.9) == []
 
 
 def test_a_restarted_member_answers_with_its_uptime() -> None:
@@ -92,7 +110,8 @@ def test_a_restarted_member_answers_with_its_uptime() -> None:
     clock.granted(7, 0.0)
     clock.lead(_majority_of_three)
 
-    clock.learn(2, peer.LeaseAges(uptime_ms=1000), 9.0, _majority_of_three)
+    clock.learn(2, peer.LeaseAges(uptime_ms=1000, question=clock.question),
+                9.0, _majority_of_three)
 
     assert clock.due(17.9) == []
     assert clock.due(18.0) == [7]
@@ -103,7 +122,7 @@ def test_ages_are_relative_to_the_asked_member() -> None:
     clock = _clock(member_id=2, now=1000.0)
     clock.granted(7, 1005.0)
 
-    answer = clock.ages(1008.0)
+    answer = clock.ages(1008.0, 1)
 
     assert (list(answer.ids), list(answer.ages_ms), answer.uptime_ms) == ([7], [3000], 8000)
 

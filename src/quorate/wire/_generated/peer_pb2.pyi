@@ -62,15 +62,19 @@ class LeaseForwarded(_message.Message):
     def __init__(self, outcome: _Optional[_Union[LeaseForwarded.Outcome, str]] = ..., ttl_s: _Optional[int] = ..., remaining_s: _Optional[int] = ...) -> None: ...
 
 class LeaseAgesAsk(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("question",)
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    def __init__(self, question: _Optional[int] = ...) -> None: ...
 
 class LeaseAges(_message.Message):
-    __slots__ = ("ids", "ages_ms", "uptime_ms")
+    __slots__ = ("ids", "ages_ms", "uptime_ms", "question")
     IDS_FIELD_NUMBER: _ClassVar[int]
     AGES_MS_FIELD_NUMBER: _ClassVar[int]
     UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     ages_ms: _containers.RepeatedScalarFieldContainer[int]
     uptime_ms: int
-    def __init__(self, ids: _Optional[_Iterable[int]] = ..., ages_ms: _Optional[_Iterable[int]] = ..., uptime_ms: _Optional[int] = ...) -> None: ...
+    question: int
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., ages_ms: _Optional[_Iterable[int]] = ..., uptime_ms: _Optional[int] = ..., question: _Optional[int] = ...) -> None: ...
