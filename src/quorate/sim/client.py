@@ -62,7 +62,8 @@ class Client:
         self._pause_s = pause_s
         self._only_puts = only_puts
         self._count = self._turn = 0
-        self.holder = Holder(name, clock, rng, self._call, plan.give_up)
+        self.holder = Holder(name, clock, rng, self._call, plan.give_up,
+                             plan.ttl_factor)
 
     def start(self) -> None:
         """Begin to work."""

@@ -54,6 +54,7 @@ class Holder:
     rng: random.Random
     call: Callable[[SimMember, Request, Done], None]
     give_up: float
+    ttl_factor: int
     kept: list[Kept] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -108,7 +109,7 @@ class Holder:
     def _grant(self, member: SimMember, once: Once) -> None:
         started = self.clock.now
         request = rpc.LeaseGrantRequest(
-            ID=self.rng.getrandbits(62) | 1, TTL=self.rng.randrange(2, 10))
+            ID=self.rng.getrandbits(62) | 1, TTL=self.ttl_factor * self.rng.randrange(2, 10))
 
         def done(outcome: object) -> None:
             if isinstance(outcome, rpc.LeaseGrantResponse):

@@ -115,6 +115,8 @@ class Plan:
     """Mean time a client waits between requests."""
     leases: float = 0.25
     """Share of a client's requests that are about leases."""
+    ttl_factor: int = 1
+    """Leases live for 2 to 9 times as many seconds."""
     give_up: float = 0.04
     """Chance at each of these that a lease is left to its end."""
     watchers: int = 4
@@ -212,7 +214,7 @@ def _steady(rng: random.Random, seed: int) -> Plan:
 def _long(rng: random.Random, seed: int) -> Plan:
     members = rng.choice((3, 3, 5))
     hours = 3600.0 * rng.uniform(0.5, 2.0)
-    election_s = rng.choice((5.0, 10.0))
+    election_s = rng.choice((10.0, 20.0))
     kinds = _some(rng, MEMBER_FAULTS + LINK_FAULTS + DISK_FAULTS + ZONE_FAULTS) + OPERATIONS
     return Plan(
         seed, "long", members, zones=min(members, 3), faults_s=hours, election_s=election_s,
@@ -220,6 +222,7 @@ def _long(rng: random.Random, seed: int) -> Plan:
         sync_s=rng.choice((0.001, 0.05)), commit_s=rng.choice((1.0, 5.0)),
         snapshot_count=rng.choice((50, 1000)), catch_up=rng.choice((5, 50)),
         clients=rng.randrange(1, 4), pause_s=rng.choice((5.0, 20.0)), watchers=2,
+        leases=0.4, ttl_factor=10, give_up=0.1,
         faults=_faults(rng, kinds, hours, rng.choice((60.0, 300.0)), election_s))
 
 

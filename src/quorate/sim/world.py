@@ -132,10 +132,11 @@ class World:
         return report
 
     def _settle_s(self) -> float:
+        settle_s = SETTLE_S * self.plan.ttl_factor
         if self.ha is None:
-            return SETTLE_S
+            return settle_s
         self.ha.heal()
-        return max(SETTLE_S, self.ha.settle_s)
+        return max(settle_s, self.ha.settle_s)
 
     def _finish(self, report: Report, trouble: float) -> None:
         until = self.clock.now
