@@ -1,14 +1,16 @@
 """The model of Patroni: that it does what real Patroni did, and that its judges can fail."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quorate.sim.compare import differences
-from quorate.sim.plan import HaSettings, Plan, draw
+from quorate.sim.plan import HaSettings, Plan
+from quorate.sim.postgres import Server
+from quorate.sim.process import Program, Steps
 from quorate.sim.runner import run_plan
 from quorate.sim.scenario import Change, read_recording, repeat
+from quorate.sim.world import Violation, World
 
 RECORDINGS = sorted((Path(__file__).parent / "patroni").glob("*.json"))
 SEEDS = 5
@@ -49,14 +51,34 @@ def test_a_model_that_did_otherwise_is_found() -> None:
     assert found([real[0], real[2]])
 
 
-def test_a_primary_without_a_watchdog_may_meet_the_next_one() -> None:
-    """Patroni's loop may outlast its lock; the judge of two primaries sees that it does."""
-    plan = draw(192, "patroni")
-    assert plan.ha is not None
+def test_two_primaries_at_a_time_are_found() -> None:
+    """Whoever promotes them."""
+    world = World(Plan(1, "patroni", 1, clients=0, watchers=0, ha=HaSettings()))
+    assert world.ha is not None
+    for name in ("pg1", "pg2"):
+        server = world.ha.nodes[name].server
+        server.running = True
+        Program(world.clock, _promotion(server)).start()
 
-    outcome = run_plan(replace(plan, ha=replace(plan.ha, watchdog=False)))
+    with pytest.raises(Violation, match="primaries at the same time"):
+        world.clock.run_until(10.0)
 
-    assert "primaries at the same time" in outcome.failure
+
+def _promotion(server: Server) -> Steps[None]:
+    yield from server.promote()
+
+
+def test_a_lost_row_is_found() -> None:
+    """Acknowledged with a synchronous standby, and not there in the end."""
+    world = World(Plan(1, "patroni", 3, clients=0, watchers=0, ha=HaSettings(synchronous=True)))
+    assert world.ha is not None
+    world.begin()
+    world.clock.run_until(60.0)
+    primary = world.ha.nodes[world.ha.primaries[0]].server
+
+    primary.log = [record for record in primary.log if record.number != 7]
+
+    assert any("acknowledged rows are lost" in text for text in world.ha.judge())
 
 
 def test_a_quiet_cluster_keeps_its_primary() -> None:
