@@ -80,6 +80,13 @@ CATALOGUE = (
              "        else:\n            self.reply(ready, None)"),
     Mutation("a read does not wait for its index", "member/reads.py",
              "if index <= applied]", "if True]"),
+    Mutation("a member counts from one in every life: reads", "member/core.py",
+             "self.reads.start(now, self.ids.next)",
+             "self.reads.start(now, lambda: self.__dict__.setdefault("
+             "'n', __import__('itertools').count(1)).__next__())"),
+    Mutation("a member counts from one in every life: renewals", "member/leasekeeper.py",
+             "        sequence = self._core.ids.next()\n",
+             "        sequence = self._n = getattr(self, \"_n\", 0) + 1\n"),
     Mutation("an answer confirms reads that came later", "raft/readindex.py",
              "while self._requests and self._requests[0].number <= number:",
              "while self._requests:"),

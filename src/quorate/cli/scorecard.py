@@ -16,7 +16,7 @@ import random
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -89,9 +89,8 @@ def _simulate(profile: str, options: argparse.Namespace) -> Totals:
 def _add(profiles: dict[str, Any], profile: str, totals: Totals) -> None:
     """Sums of numbers, of counters by name, and longer lists."""
     before = profiles.setdefault(profile, {})
-    now = asdict(totals)
     for each in fields(Totals):
-        value = now[each.name]
+        value = getattr(totals, each.name)
         if isinstance(value, Counter | dict):
             before[each.name] = dict(Counter(before.get(each.name, {})) + Counter(value))
         elif isinstance(value, list):

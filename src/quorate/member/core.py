@@ -259,8 +259,10 @@ class MemberCore:
         node = self.node
         if self.proposals.queued and node.lead != 0:
             self._propose_batch()
-        if self.reads.waiting and node.lead != 0 and (context := self.reads.start(now)) is not None:
-            node.read_index(context)
+        if self.reads.waiting and node.lead != 0:
+            context = self.reads.start(now, self.ids.next)
+            if context is not None:
+                node.read_index(context)
         self.leases.dispatch()
         for _ in range(READY_ROUNDS_MAX):
             if not node.has_ready():

@@ -45,7 +45,6 @@ class LeaseCalls:
         self.queued: list[LeaseCall] = []
         """What waits for a turn in which there is a leader."""
         self._forwarded: dict[int, LeaseCall] = {}
-        self._sequence = 0
 
     def __len__(self) -> int:
         return len(self.queued) + len(self._forwarded)
@@ -66,11 +65,10 @@ class LeaseCalls:
         """Not answered yet: try again at the next turn. Forwarded ones are their sender's."""
         self.queued += [call for call in calls if call.remote is None]
 
-    def forward(self, call: LeaseCall) -> int:
-        """Note that the call goes to the leader; the sequence that its answer will carry."""
-        self._sequence += 1
-        self._forwarded[self._sequence] = call
-        return self._sequence
+    def forward(self, call: LeaseCall, sequence: int) -> None:
+        """Note that the call goes to the leader; its answer will carry the sequence, which no life
+        of this member uses again."""
+        self._forwarded[sequence] = call
 
     def answered(self, sequence: int) -> LeaseCall | None:
         """The call that the leader's answer is for."""

@@ -235,7 +235,8 @@ class LeaseKeeper:
     # A member that does not lead.
 
     def _forward(self, call: LeaseCall) -> None:
-        sequence = self.calls.forward(call)
+        sequence = self._core.ids.next()
+        self.calls.forward(call, sequence)
         self._send(self._core.node.lead, peer.Notice(
             sequence=sequence,
             lease_forward=peer.LeaseForward(id=call.lease_id, time_to_live=call.time_to_live)))

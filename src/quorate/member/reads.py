@@ -11,6 +11,7 @@ Not here: how a round is confirmed (raft/readindex.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from quorate.member.effects import Reply, Waiter
@@ -46,7 +47,6 @@ class Reads:
     _rounds: dict[bytes, _Round] = field(default_factory=dict)
     releasable: list[tuple[int, list[Read]]] = field(default_factory=list)
     """Read indexes, and what waits until each is applied."""
-    _sequence: int = 0
 
     def __len__(self) -> int:
         return (len(self.waiting) + sum(len(r.reads) for r in self._rounds.values())
@@ -56,12 +56,13 @@ class Reads:
         """Join the next round."""
         self.waiting.append(read)
 
-    def start(self, now: float) -> bytes | None:
-        """The context of a new round for everything that waits, if there is anything."""
+    def start(self, now: float, next_id: Callable[[], int]) -> bytes | None:
+        """The context of a new round for everything that waits, if there is anything. No life of
+        this member uses a context again: a late answer to a round of the life before must not
+        confirm one of this."""
         if not self.waiting or len(self._rounds) >= ROUNDS_MAX:
             return None
-        self._sequence += 1
-        context = self._sequence.to_bytes(8, "little")
+        context = next_id().to_bytes(8, "little")
         self._rounds[context] = _Round(self.waiting, now)
         self.waiting = []
         return context

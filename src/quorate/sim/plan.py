@@ -34,7 +34,7 @@ NODE_FAULTS = ("node kill", "node cut", "nodes apart")
 LEASE_RUNS = 0.25
 """Share of the swarm's seeds in which leases come and go under leaders that come and go."""
 
-SCHEDULES = 8
+SCHEDULES = 6
 """Of bare nodes in every seed of the swarm: about a third of its time."""
 
 OPERATIONS = ("transfer", "add", "promote", "remove", "swap", "compact")
@@ -124,7 +124,7 @@ class Plan:
     """Chance that a peer notices a crash by its connection rather than by silence."""
     ha: HaSettings | None = None
     schedules: int = 0
-    """Of bare Raft nodes and lease clocks, before the cluster runs, from `first_schedule` on."""
+    """Of bare Raft nodes, lease clocks and member cores, before the cluster runs, from `first_schedule` on."""
     first_schedule: int = 0
     steps: int = 3000
     """Of each schedule."""

@@ -1,6 +1,6 @@
-"""The schedules of a plan: bare Raft nodes and lease clocks, before its cluster runs.
+"""The schedules of a plan: bare Raft nodes, lease clocks and member cores, before its cluster runs.
 
-Not here: what happens in a schedule (chaos.py, leasechaos.py).
+Not here: what happens in a schedule (chaos.py, leasechaos.py, corechaos.py).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorate.sim.chaos import Chaos
+from quorate.sim.corechaos import CoreChaos
 from quorate.sim.leasechaos import LeaseChaos
 from quorate.sim.plan import Plan
 
@@ -26,5 +27,6 @@ def run_schedules(
         chaos = Chaos(plan.stream(f"schedule {number}"), failed, line)
         chaos.run(plan.steps)
         commits += chaos.invariants.commits
-        LeaseChaos(plan.stream(f"leases {number}"), failed, line).run(plan.steps)
+        LeaseChaos(plan.stream(f"leases {number}"), failed, line).run(plan.steps // 2)
+        CoreChaos(plan.stream(f"cores {number}"), failed, line).run(plan.steps // 2)
     return commits

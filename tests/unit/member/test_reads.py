@@ -1,7 +1,10 @@
 """Reads: one round a turn, no context twice, release at the read index."""
 
 from quorate.member.reads import RETRY_S, ROUNDS_MAX, Read, Reads
+from quorate.member.requests import RequestIds
 from quorate.state.errors import Problem, Refused
+
+IDS = RequestIds(1, 1)
 
 
 def _asked(count: int, deadline: float = 10.0) -> Reads:
@@ -18,10 +21,10 @@ def _ignore(_outcome: object) -> None:
 def test_one_round_serves_all_reads_of_a_turn() -> None:
     """Three reads, one context, three releases."""
     reads = _asked(3)
-    context = reads.start(0.0)
+    context = reads.start(0.0, IDS.next)
 
     assert context is not None
-    assert reads.start(0.0) is None
+    assert reads.start(0.0, IDS.next) is None
     reads.confirmed(context, 7)
     assert reads.release(6) == []
     assert len(reads.release(7)) == 3
@@ -30,9 +33,9 @@ def test_one_round_serves_all_reads_of_a_turn() -> None:
 def test_a_later_round_confirms_the_earlier_ones() -> None:
     """A quorum heard after the later round began was heard after the earlier one, too."""
     reads = _asked(1)
-    reads.start(0.0)
+    reads.start(0.0, IDS.next)
     reads.ask(Read(_ignore, 10.0))
-    later = reads.start(0.1)
+    later = reads.start(0.1, IDS.next)
 
     assert later is not None
     reads.confirmed(later, 5)
@@ -42,9 +45,9 @@ def test_a_later_round_confirms_the_earlier_ones() -> None:
 def test_a_retry_has_a_fresh_context() -> None:
     """An answer to the first attempt must not confirm the second (etcd issue 20418)."""
     reads = _asked(1)
-    first = reads.start(0.0)
+    first = reads.start(0.0, IDS.next)
     reads.restart(RETRY_S)
-    second = reads.start(RETRY_S)
+    second = reads.start(RETRY_S, IDS.next)
 
     assert first is not None
     assert second not in (None, first)
@@ -57,20 +60,20 @@ def test_rounds_under_way_are_limited() -> None:
     reads = Reads()
     for _ in range(ROUNDS_MAX):
         reads.ask(Read(_ignore, 10.0))
-        assert reads.start(0.0) is not None
+        assert reads.start(0.0, IDS.next) is not None
     reads.ask(Read(_ignore, 10.0))
 
-    assert reads.start(0.0) is None
+    assert reads.start(0.0, IDS.next) is None
 
 
 def test_deadlines_refuse_in_every_stage() -> None:
     """A read that waits, one in a round and one that is confirmed all time out."""
     reads = _asked(1, deadline=1.0)
-    context = reads.start(0.0)
+    context = reads.start(0.0, IDS.next)
     assert context is not None
     reads.confirmed(context, 100)
     reads.ask(Read(_ignore, 1.0))
-    reads.start(0.0)
+    reads.start(0.0, IDS.next)
     reads.ask(Read(_ignore, 1.0))
 
     replies = reads.expired(1.0)
