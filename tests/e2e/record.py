@@ -96,7 +96,8 @@ class Recording:
                     at = wall_s(found[1]) - self.wall
                     if at > -2 * self.scenario.settings.loop_wait:
                         lines.append((at, node.name, f"{found[2]}: {found[3]}"))
-        return "".join(f"{at:8.2f} {who:6} {text}\n" for at, who, text in sorted(lines))
+        return "".join(f"{at:8.2f} {who:6} {text}\n"
+                       for at, who, text in sorted(lines, key=lambda line: line[0]))
 
 
 def etcd_version() -> str:

@@ -169,7 +169,7 @@ class Stage:
         if not self.healthy():
             raise Disturbed("the cluster is not healthy any more")
         leader = self.store.leader().name
-        primary = next(w._node.name for w in self.witnesses if w.role == "primary")
+        primary = next(w.node.name for w in self.witnesses if w.role == "primary")
         speaks_to = self.doors.spoken[primary]
         wanted = self.scenario.speaks_to
         if wanted and (speaks_to == leader) != (wanted == "leader"):

@@ -39,7 +39,7 @@ class Witness(threading.Thread):
 
     def __init__(self, node: PostgresNode, sockets: str, tell: Callable[[Change], None]) -> None:
         super().__init__(name=f"witness of {node.name}", daemon=True)
-        self._node = node
+        self.node = node
         self._sockets = sockets
         self._tell = tell
         self._halt = threading.Event()
@@ -57,14 +57,14 @@ class Witness(threading.Thread):
                 role = "down"
             if role != self.role:
                 self.role = role
-                self._tell(Change(time.monotonic(), self._node.name, role))
+                self._tell(Change(time.monotonic(), self.node.name, role))
             self._halt.wait(max(0.0, started + POLL_S - time.monotonic()))
         self._drop()
 
     def _in_recovery(self) -> bool:
         if self._connection is None:
             self._connection = psycopg.connect(
-                host=self._sockets, port=self._node.port, user="superuser", dbname="postgres",
+                host=self._sockets, port=self.node.port, user="superuser", dbname="postgres",
                 connect_timeout=1, autocommit=True)
         server = self._connection.pgconn
         server.send_query(b"SELECT pg_is_in_recovery()")
