@@ -21,6 +21,7 @@ from catalogue import CATALOGUE, Mutation
 
 ROOT = Path(__file__).parents[2]
 TARGET = 0.95
+CONTROL_SECONDS = 120
 
 
 class Verdict(NamedTuple):
@@ -62,6 +63,13 @@ def grade(mutation: Mutation, first: int, seeds: int, seconds: float) -> Verdict
         return Verdict(mutation, "tests" if failed else "", seeds, time.monotonic() - started)
 
 
+def control(first: int) -> str | None:
+    """What a few seeds find in the sources as they are; None if all is well."""
+    output, failed = run(ROOT, CONTROL_SECONDS, "-m", "quorate.cli.main", "sim",
+                         "--until-failure", "--first", str(first), "--seeds", "10")
+    return output if failed else None
+
+
 def run(copy: Path, seconds: float, *arguments: str) -> tuple[str, bool]:
     """Run in the copy; its output, and whether it found fault. Out of time is no fault."""
     try:
@@ -85,6 +93,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="bugs whose name contains this")
     options = parser.parse_args()
     bugs = [m for m in CATALOGUE if options.only in m.name]
+    if (fault := control(options.first)) is not None:
+        print(f"the sources fail without any planted bug; mend that first:\n{fault}")
+        return 2
     with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = []
         for verdict in pool.map(lambda m: grade(

@@ -79,3 +79,15 @@ def test_deadlines_refuse_in_every_stage() -> None:
     replies = reads.expired(1.0)
 
     assert [o.problem for _, o in replies if isinstance(o, Refused)] == [Problem.TIMED_OUT] * 3
+
+
+def test_no_life_of_a_member_uses_a_context_again() -> None:
+    """A late answer to a round before a restart confirms nothing after it."""
+    before, after = _asked(1), _asked(1)
+    late = before.start(0.0, RequestIds(1, 1000).next)
+    assert late is not None
+    after.start(0.0, RequestIds(1, 1001).next)
+
+    after.confirmed(late, 7)
+
+    assert after.release(7) == []

@@ -1,14 +1,16 @@
-"""Schedules of bare nodes and of lease clocks: much happens in them, and they find bugs."""
+"""Schedules of bare nodes, lease clocks and cores: much happens in them, and they find bugs."""
 
 import random
 from dataclasses import replace
 
 import pytest
 
+from quorate.member.core import MemberCore
 from quorate.member.leases import LeaseClock
 from quorate.raft.log import Log
 from quorate.sim.bare import Applied, Bare, Limits
 from quorate.sim.chaos import Chaos
+from quorate.sim.corechaos import CoreChaos
 from quorate.sim.leasechaos import LeaseChaos
 from quorate.sim.plan import Plan
 from quorate.sim.schedules import run_schedules
@@ -82,6 +84,24 @@ def test_a_leader_that_believes_only_itself_is_found(monkeypatch: pytest.MonkeyP
     with pytest.raises(Broken, match="which lives until"):
         for seed in range(50):
             LeaseChaos(random.Random(seed), Broken).run(1000)
+
+
+def test_writes_of_member_cores_are_acknowledged() -> None:
+    """In a few schedules there are many."""
+    schedules = [CoreChaos(random.Random(seed), Broken) for seed in range(10)]
+    for chaos in schedules:
+        chaos.run(1500)
+
+    assert sum(chaos.acknowledged for chaos in schedules) > 100
+
+
+def test_reads_that_ask_nobody_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are older than what was acknowledged."""
+    monkeypatch.setattr(MemberCore, "read", lambda self, ready: self.reply(ready, None))
+
+    with pytest.raises(Broken, match="had been acknowledged when it was asked"):
+        for seed in range(20):
+            CoreChaos(random.Random(seed), Broken).run(1500)
 
 
 def test_shrinking_leaves_one_schedule_and_the_steps_it_needs(
