@@ -259,10 +259,9 @@ class MemberCore:
         node = self.node
         if self.proposals.queued and node.lead != 0:
             self._propose_batch()
-        if self.reads.waiting and node.lead != 0:
-            context = self.reads.start(now, self.ids.next)
-            if context is not None:
-                node.read_index(context)
+        if self.reads.waiting and node.lead != 0 and (
+                context := self.reads.start(now, self.ids.next)) is not None:
+            node.read_index(context)
         self.leases.dispatch()
         for _ in range(READY_ROUNDS_MAX):
             if not node.has_ready():
@@ -381,13 +380,14 @@ class MemberCore:
 
     def _apply_conf_change(self, entry: Entry) -> None:
         change = decode_conf_change(entry.type, entry.data)
+        change, refused = self.machine.members.permitted(change)
         self.conf_state = self.node.apply_conf_change(change)
         self.machine.members.apply_conf_change(change, self.conf_state)
         self._effects.members_changed = True
         self.leases.reconfigured(entry.index)
         proposal = self.proposals.applied(entry.data)
         if proposal is not None:
-            self.reply(proposal.done, None)
+            self.reply(proposal.done, refused)
 
     def _snapshot_installed(self) -> None:
         """The driver has loaded a snapshot into the backend: everything derived starts over."""

@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from quorate.check.leases import LeaseHistory, judge_leases, judge_locks
-from quorate.check.revisions import judge_revisions
+from quorate.check.revisions import Call, judge_revisions
 from quorate.check.watches import EventIndex, judge_resumption, judge_watch
 from quorate.sim.access import Access
 from quorate.sim.client import Client
 from quorate.sim.invariants import Events
 from quorate.sim.plan import Plan
 from quorate.sim.watcher import Watcher
+from quorate.wire._generated import rpc_pb2 as rpc
 
 ELECTION_ROUNDS = 3
 """Elections that a lease's end may have to wait for when one vote is split."""
@@ -50,6 +51,7 @@ def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
     leases: LeaseWatch, *, trouble: tuple[float, float], until: float, compacted: int,
     memories: dict[int, float], late_s: float, nodes: Sequence[Access] = (),
+    compactions: Sequence[tuple[float, int]] = (),
 ) -> list[str]:
     """Everything that is wrong, in sentences, with what PostgreSQL's nodes asked.
     `trouble`: when there may have been no quorum; `memories`: since when each voter remembers
@@ -58,6 +60,7 @@ def judge_clients(
     calls = [call for client in clients for call in client.calls]
     calls += [call for access in nodes for call in access.calls]
     wrong += judge_revisions(calls, events.log)
+    wrong += _judge_compactions(calls, compactions)
     index = EventIndex(events.log)
     for watcher in watchers:
         for session in watcher.sessions:
@@ -78,6 +81,20 @@ def judge_clients(
                       for voter, since in memories.items())[len(memories) // 2]
 
     return wrong + _judge_leases(plan, clients, histories, trouble, remembered, late_s)
+
+
+def _judge_compactions(
+    calls: Iterable[Call], compactions: Sequence[tuple[float, int]]
+) -> list[str]:
+    """No linearizable read of the past below what had been compacted before it was asked."""
+    return [
+        f"{call.client} read revision {call.request.revision} at {call.invoked:.3f}, which had "
+        f"been compacted by then"
+        for call in calls
+        if isinstance(call.request, rpc.RangeRequest) and call.response is not None
+        and call.request.revision > 0 and not call.request.serializable
+        and any(at <= call.invoked and call.request.revision < revision
+                for at, revision in compactions)]
 
 
 def _judge_leases(

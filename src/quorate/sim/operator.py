@@ -43,6 +43,8 @@ class Operator:
         self.done: Counter[str] = Counter()
         self.compacted = 0
         """The newest revision that anybody asked to compact to."""
+        self.compactions: list[tuple[float, int]] = []
+        """When a compaction was acknowledged, and to which revision."""
         self._ids = 0
         self._kinds: dict[str, Callable[[ConfState], None]] = {
             "transfer": self._transfer, "add": self._add, "promote": self._promote,
@@ -142,7 +144,9 @@ class Operator:
         self.compacted = max(self.compacted, revision)
 
         def done(outcome: object) -> None:
-            self.done["compact"] += isinstance(outcome, rpc.CompactionResponse)
+            if isinstance(outcome, rpc.CompactionResponse):
+                self.done["compact"] += 1
+                self.compactions.append((self._world.clock.now, revision))
 
         member.post(lambda: member.service.compact(
             rpc.CompactionRequest(revision=revision), done))

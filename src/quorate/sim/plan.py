@@ -31,6 +31,9 @@ ZONE_FAULTS = ("power of all", "zone power", "zone links")
 NODE_FAULTS = ("node kill", "node cut", "nodes apart")
 """Of PostgreSQL's nodes, where there are some."""
 
+COMPACTING_RUNS = 0.3
+"""Share of the swarm's seeds in which history is compacted now and then."""
+
 LEASE_RUNS = 0.25
 """Share of the swarm's seeds in which leases come and go under leaders that come and go."""
 
@@ -124,7 +127,7 @@ class Plan:
     """Chance that a peer notices a crash by its connection rather than by silence."""
     ha: HaSettings | None = None
     schedules: int = 0
-    """Of bare Raft nodes, lease clocks and member cores, before the cluster runs, from `first_schedule` on."""
+    """How many of each kind (schedules.py) run before the cluster, from `first_schedule` on."""
     first_schedule: int = 0
     steps: int = 3000
     """Of each schedule."""
@@ -198,6 +201,8 @@ def _swarm(rng: random.Random, seed: int) -> Plan:
     kinds = _some(rng, MEMBER_FAULTS + LINK_FAULTS + DISK_FAULTS + ZONE_FAULTS) + _some(
         rng, OPERATIONS)
     every_s = 0.8 * election_s
+    if rng.random() < COMPACTING_RUNS:
+        kinds += ("compact", "compact")
     if rng.random() < LEASE_RUNS:
         plan, every_s = replace(plan, leases=0.8, give_up=0.2), 0.4 * election_s
         kinds += ("transfer", "kill", "isolate", "pause")

@@ -95,7 +95,7 @@ class SimDisk:
         """Lose what was not synced; with `torn`, a bit of what is left of it flips."""
         extent = self.wal.extent
         self.files.crash(self._rng)
-        if torn:
+        if torn:  # the loss may have cut the file short
             self._flip(extent.path, extent.synced, extent.written)
 
     def rot(self) -> bool:
@@ -109,8 +109,10 @@ class SimDisk:
         return self.rotten
 
     def _flip(self, path: str, low: int, high: int) -> bool:
-        name = path.split("/")[-1]
-        if name not in self.files.list(WAL_DIR) or high <= low:
+        if path.split("/")[-1] not in self.files.list(WAL_DIR):
+            return False
+        high = min(high, len(self.files.read(path)))
+        if high <= low:
             return False
         self.files.flip(path, self._rng.randrange(low, high), self._rng.randrange(8))
         return True

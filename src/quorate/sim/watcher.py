@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from quorate.check.watches import Watched
 from quorate.member.service import WatchStream
+from quorate.raft.types import InvariantBroken
 from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember
 from quorate.state.errors import Refused
@@ -28,6 +29,9 @@ MOVE = 0.05
 
 SLOW = 0.1
 """Chance at each look that the client stops reading for a while."""
+
+TURNS_MAX = 10_000
+"""For catching up with everything that ever happened; a few are usual."""
 
 BACKLOG_BYTES = 16 << 20
 NOPUT, NODELETE = rpc.WatchCreateRequest.NOPUT, rpc.WatchCreateRequest.NODELETE
@@ -76,8 +80,11 @@ class Watcher:
     def catch_up(self, member: SimMember) -> None:
         """Resume at this member, and read everything."""
         self.move(member)
-        while member.core is not None and member.core.watches.lagging:
+        for _ in range(TURNS_MAX):
+            if member.core is None or not member.core.watches.lagging:
+                return
             member.turn()
+        raise InvariantBroken(f"{self.name} does not catch up at member {member.id}")
 
     def move(self, member: SimMember | None = None) -> None:
         """Resume, at this member or at any."""

@@ -158,6 +158,7 @@ class World:
             memories={
                 m.id: max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
                 for m in map(self.members.__getitem__, self._voters())},
+            compactions=self.operator.compactions,
             nodes=[] if self.ha is None else self.ha.accesses)
         if wrong:
             raise self.violation(wrong[0])

@@ -17,6 +17,7 @@ from quorate.raft.types import (
     ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState,
 )
 from quorate.state.backend import Backend, Bucket
+from quorate.state.errors import Problem, Refused
 
 REMOVED = b"removed"
 
@@ -75,6 +76,9 @@ def from_json_list(data: bytes) -> list[Member]:
     return [_from_value(v) for v in (value if isinstance(value, list) else [value])]
 
 
+_BRINGING = (ConfChangeType.ADD_NODE, ConfChangeType.ADD_LEARNER_NODE)
+
+
 class Members:
     """Bucket.MEMBER."""
 
@@ -104,6 +108,20 @@ class Members:
         member = self.get(id_)
         if member is not None:
             self.add(replace(member, name=name, client_urls=tuple(client_urls)))
+
+    def permitted(
+        self, change: ConfChange | ConfChangeV2
+    ) -> tuple[ConfChange | ConfChangeV2, Refused | None]:
+        """A committed change as it takes effect, and why it does not if so: removed ids never come
+        back, so one that would bring one back changes nothing. All members decide alike, by the
+        state before it (etcd: ValidateConfigurationChange at apply time)."""
+        steps = change.changes if isinstance(change, ConfChangeV2) else (
+            ConfChangeSingle(change.type, change.node_id),)
+        if not any(step.type in _BRINGING and self.is_removed(step.node_id) for step in steps):
+            return change, None
+        void = replace(change, changes=tuple(replace(step, node_id=0) for step in steps)) if (
+            isinstance(change, ConfChangeV2)) else replace(change, node_id=0)
+        return void, Refused(Problem.MEMBER_NOT_FOUND)
 
     def apply_conf_change(
         self, change: ConfChange | ConfChangeV2, state: ConfState

@@ -34,6 +34,12 @@ PAUSE_S = 0.01
 GIVE_UP = 0.1
 """Chance at each renewal that a holder leaves its lease to end."""
 
+WATCHES = (
+    rpc.WatchCreateRequest(key=b"\0", range_end=b"\0", prev_kv=True),
+    rpc.WatchCreateRequest(key=b"k/", range_end=b"k0"),
+    rpc.WatchCreateRequest(key=b"k/3", filters=[rpc.WatchCreateRequest.NODELETE]))
+"""What watchers watch, in turn; the first sees the ends of leases."""
+
 PATHS: dict[type, tuple[str, type[Response]]] = {
     rpc.PutRequest: ("/v3/kv/put", rpc.PutResponse),
     rpc.RangeRequest: ("/v3/kv/range", rpc.RangeResponse),
@@ -204,10 +210,7 @@ class Watching(Actor):
         self.arrived: dict[bytes, float] = {}
         """When the deletion of a key of a lease was first heard of."""
         self.next_revision = 2
-        self.create = self.rng.choice((
-            rpc.WatchCreateRequest(key=b"\0", range_end=b"\0", prev_kv=True),
-            rpc.WatchCreateRequest(key=b"k/", range_end=b"k0"),
-            rpc.WatchCreateRequest(key=b"k/3", filters=[rpc.WatchCreateRequest.NODELETE])))
+        self.create = WATCHES[int(self.name[-1]) % len(WATCHES)]
 
     def act(self) -> None:
         """One stream."""
