@@ -236,8 +236,10 @@ CATALOGUE = (
              "            if deleted or not is_newest_at(self._store, key, main, sub, target):",
              "            if True:"),
     Mutation("clean-up goes one revision too far", "state/compaction.py",
-             "        target = self._store.compact_revision\n",
-             "        target = self._store.compact_revision + 1\n"),
+             "        target = self._target\n", "        target = self._target + 1\n"),
+    Mutation("clean-up changes its mind on the way", "state/compaction.py",
+             "        target = self._target\n",
+             "        target = self._target = self._store.compact_revision\n"),
     Mutation("a delete tells a version that is not there", "state/mvcc.py",
              "        create, version = (main, 1) if old is None else (old.create_revision, "
              "old.version + 1)",

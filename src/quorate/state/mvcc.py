@@ -112,8 +112,10 @@ class Store:
             yield newest[:2]
 
     def previous(self, key: bytes, revision: int) -> kv_pb2.KeyValue | None:
-        """The key's value before the change at `revision`; None if there was none, or it has been
-        compacted away."""
+        """The key's value before the change at `revision`; None if there was none, or it was
+        compacted: while clean-up is under way an older one may still be there."""
+        if revision <= self.compact_revision:
+            return None
         prefix = past_prefix(key)
         for past, flag in self.backend.scan(
                 Bucket.PAST, prefix, past_key(key, revision, 0), reverse=True):
