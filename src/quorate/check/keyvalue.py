@@ -118,11 +118,11 @@ class _Draft:
         kvs = self._kvs
         if request.revision > self._state.revision:
             raise Impossible(f"revision {request.revision} is yet to come")
-        if request.revision:
+        if request.revision > 0:
             kvs = self._state.at(request.revision)
         found = [kvs[key] for key in _select(kvs, request.key, request.range_end)]
         shown = _ordered(request, [kv for kv in found if _bounded(request, kv)])
-        more = bool(request.limit) and len(shown) > request.limit
+        more = 0 < request.limit < len(shown)
         if more:
             shown = shown[:request.limit]
         if request.count_only:
@@ -144,12 +144,15 @@ class _Draft:
         return response
 
     def _holds(self, compare: rpc.Compare) -> bool:
-        keys = _select(self._kvs, compare.key, compare.range_end)
+        """On the state before the request: also a nested transaction's branch is chosen before
+        anything is changed (etcd's server/etcdserver/txn, compareToPath)."""
+        kvs = self._state.kvs
+        keys = _select(kvs, compare.key, compare.range_end)
         if not keys:
             if compare.target == rpc.Compare.VALUE:
                 return False  # no value, not even an empty one, to compare with
             return _compare(compare, kv_pb2.KeyValue())
-        return all(_compare(compare, self._kvs[key]) for key in keys)
+        return all(_compare(compare, kvs[key]) for key in keys)
 
 
 def _select(kvs: dict[bytes, kv_pb2.KeyValue], start: bytes, end: bytes) -> list[bytes]:
@@ -163,8 +166,8 @@ def _bounded(request: rpc.RangeRequest, kv: kv_pb2.KeyValue) -> bool:
     return not (
         kv.mod_revision < request.min_mod_revision
         or kv.create_revision < request.min_create_revision
-        or 0 < request.max_mod_revision < kv.mod_revision
-        or 0 < request.max_create_revision < kv.create_revision)
+        or (request.max_mod_revision and request.max_mod_revision < kv.mod_revision)
+        or (request.max_create_revision and request.max_create_revision < kv.create_revision))
 
 
 def _ordered(

@@ -92,16 +92,17 @@ def judge_locks(holds: Iterable[Hold]) -> list[str]:
     return wrong
 
 
-def _promised_until(history: LeaseHistory, before: float = NEVER) -> float:
-    """Until when it must live, by renewals acknowledged before that moment."""
-    sent = [r.sent for r in history.renewals if r.acknowledged and r.returned <= before]
-    return max(sent) + history.ttl_s if sent else 0.0
+def _promised_until(history: LeaseHistory, *, sent: float, returned: float = NEVER) -> float:
+    """Until when it must live, by acknowledged renewals that were sent, and answered, by then."""
+    moments = [r.sent for r in history.renewals
+               if r.acknowledged and r.sent <= sent and r.returned <= returned]
+    return max(moments) + history.ttl_s if moments else 0.0
 
 
 def _too_early(history: LeaseHistory, early_s: float) -> Iterable[str]:
     if history.ended is None:
         return
-    promised = _promised_until(history, history.ended)
+    promised = _promised_until(history, sent=history.ended)
     if history.revoked_at is not None and history.revoked_at <= history.ended:
         return
     if history.ended < promised - early_s:
@@ -112,9 +113,9 @@ def _too_late(
     history: LeaseHistory, election_s: float, trouble: Sequence[tuple[float, float]],
     doubt_s: float, remembered: Callable[[int, float], float],
 ) -> Iterable[str]:
-    """Trouble only counts while the end was due."""
+    """Trouble only counts while the end was due; what was answered "no such lease" never does."""
     arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
-                  for r in history.renewals)
+                  for r in history.renewals if r.acknowledged or r.returned == NEVER)
     due = remembered(history.id, arrived) + history.ttl_s
     limit = due + election_s + GRACE_S
     for began, ended in sorted(trouble):
@@ -135,7 +136,8 @@ def _answers(history: LeaseHistory, early_s: float) -> Iterable[str]:
                 yield (f"was renewed at {renewal.sent:.3f}, after it was gone at "
                        f"{history.ended:.3f}")
         elif history.revoked_at is None or history.revoked_at > renewal.returned:
-            promised = _promised_until(history, renewal.sent)
+            promised = _promised_until(
+                history, sent=renewal.sent, returned=renewal.sent)
             if renewal.returned < promised - early_s:
                 yield (f"was said to be gone at {renewal.returned:.3f}; it lives until "
                        f"{promised:.3f}")

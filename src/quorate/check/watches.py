@@ -77,21 +77,33 @@ def judge_watch(watched: Watched, index: EventIndex, *, compacted: int = 0) -> l
 def judge_resumption(sessions: Sequence[Watched], index: EventIndex) -> list[str]:
     """Consecutive watches of one client, each from after what the one before was given: together
     they were given everything up to the last event, and nothing twice."""
-    wrong, at = [], 0
+    wrong, at, given = [], 0, 0
     for session in sessions:
-        revisions = [e.kv.mod_revision for r in session.responses for e in r.events]
-        gone = max((r.compact_revision for r in session.responses), default=0)
-        start = session.request.start_revision
+        start = _first(session)
         if at and index.wanted(session.request, at, start - 1):
             wrong.append(f"{session.client} resumed at {start}, after it was given what is below "
                          f"{at}")
-        at = max(at, start, gone, max(revisions, default=0) + 1 if revisions else 0)
+        if 0 < start <= given:
+            wrong.append(f"{session.client} resumed at {start}, though it was given {given}")
+        for response in session.responses:
+            if response.events:  # a revision whose fragments are not all there is still to be given
+                given = max(given, response.events[-1].kv.mod_revision - response.fragment)
+        gone = max((r.compact_revision for r in session.responses), default=0)
+        at = max(at, start, gone, given + 1 if given else 0)
     return wrong
+
+
+def _first(watched: Watched) -> int:
+    """The first revision that it must be given; 0 if nobody knows."""
+    if watched.request.start_revision:
+        return watched.request.start_revision
+    return next((r.header.revision + 1 for r in watched.responses if r.created), 0)
 
 
 class _Judge:
     def __init__(self, watched: Watched, index: EventIndex, compacted: int) -> None:
         self._request = watched.request
+        self._start = _first(watched)
         self._responses = watched.responses
         self._index = index
         self._compacted = compacted
@@ -102,10 +114,11 @@ class _Judge:
         self._wrong: list[str] = []
 
     def run(self) -> list[str]:
-        start = self._request.start_revision
+        start, over = self._start, False
         for response in self._responses:
-            if response.created and not start:
-                start = response.header.revision + 1
+            if over:
+                self._wrong.append("was sent something after it was canceled")
+            over |= response.canceled
             if response.canceled:
                 self._canceled(response, start)
             elif response.events:
@@ -115,12 +128,15 @@ class _Judge:
                 self._complete(start, response.header.revision)
         last = self._given[-1][0] - 1 if self._open else self._given[-1][0] if self._given else 0
         self._complete(start, max(last, self._bookmark))
+        if self._open:
+            self._begun(*self._given[-1])
         return self._wrong
 
     def _canceled(self, response: rpc.WatchResponse, start: int) -> None:
         """Only because what it would have to be given next is compacted."""
         asked = response.compact_revision
-        next_ = self._given[-1][0] + 1 if self._given else start
+        given = self._given[-1][0] + (not self._open) if self._given else 0
+        next_ = max(given, start, self._bookmark + 1)
         if asked and asked > self._compacted:
             self._wrong.append(f"was canceled because {asked} is compacted, which nobody asked for")
         if asked and next_ > asked:
@@ -148,7 +164,7 @@ class _Judge:
                 self._given.append((revision, [change]))
             self._previous_value(event, revision)
             self._creation(event, revision)
-        self._open = response.fragment
+        self._open = response.fragment and self._request.fragment
 
     def _previous_value(self, event: kv_pb2.Event, revision: int) -> None:
         before = self._index.previous(revision, event.kv.key)
@@ -184,6 +200,12 @@ class _Judge:
                       if dict(wanted).get(revision, changes) != changes]
             self._wrong.append(f"was given up to {last} without {missing}, with {more} that it "
                                f"did not want, and with {differ} other than they happened")
+
+    def _begun(self, revision: int, changes: list[Change]) -> None:
+        """What was given of a revision whose other fragments are to come."""
+        wanted = dict(self._index.wanted(self._request, revision, revision)).get(revision, [])
+        if changes != wanted[:len(changes)] and not self._wrong:
+            self._wrong.append(f"was given the beginning of {revision} other than it happened")
 
 
 def _wants(request: rpc.WatchCreateRequest, change: Change) -> bool:
