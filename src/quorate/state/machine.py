@@ -188,6 +188,7 @@ class Machine:
 
     def txn_read(self, request: rpc.TxnRequest) -> rpc.TxnResponse:
         """A transaction that changes nothing; raises Refused."""
+        check_txn(request, self._max_txn_ops)
         return self._executor.txn(request, Write.begin(self._store))
 
     def hash_kv(self, revision: int) -> rpc.HashKVResponse:

@@ -229,3 +229,19 @@ def test_a_store_comes_back_as_it_was() -> None:
     again = Machine(store.machine._store.backend)
 
     assert (again.revision, again.compact_revision, again.leases.ids()) == (3, 3, [7])
+
+
+@pytest.mark.parametrize(("ranges", "problem"), [
+    ([R(key=b"k", sort_target=99)], Problem.INVALID_SORT_OPTION),  # type: ignore[arg-type]
+    ([R()], Problem.EMPTY_KEY),
+    ([R(key=b"k")] * 200, Problem.TOO_MANY_OPS)])
+def test_a_transaction_that_only_reads_is_checked(
+    ranges: list[rpc.RangeRequest], problem: Problem
+) -> None:
+    """Also when nothing was looked at before it, as for a serializable one."""
+    request = rpc.TxnRequest(success=[rpc.RequestOp(request_range=r) for r in ranges])
+
+    with pytest.raises(Refused) as refused:
+        Store().machine.txn_read(request)
+
+    assert refused.value.problem is problem
