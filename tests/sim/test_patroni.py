@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from quorate.sim.compare import differences
+from quorate.sim.ha import Change
 from quorate.sim.plan import HaSettings, Plan
 from quorate.sim.postgres import Server
 from quorate.sim.process import Program, Steps
 from quorate.sim.runner import run_plan
-from quorate.sim.scenario import Change, read_recording, repeat
+from quorate.sim.scenario import read_recording, repeat
 from quorate.sim.world import Violation, World
 
 RECORDINGS = sorted((Path(__file__).parent / "patroni").glob("*.json"))

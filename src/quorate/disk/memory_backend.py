@@ -89,6 +89,13 @@ class MemoryBackend:
     def thaw(self, batch: Batch) -> None:
         """The batch is durable."""
 
+    def commit(self) -> None:
+        """What is applied is durable, all three steps at once."""
+        batch = self.freeze()
+        if batch is not None:
+            self.write(batch)
+            self.thaw(batch)
+
     def crash(self) -> None:
         """Go back to what is durable."""
         self._changes = {}

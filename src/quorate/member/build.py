@@ -36,10 +36,17 @@ def open_log(contents: WalContents, applied: AppliedPoint) -> MemoryStorage:
     mark = contents.snapshot
     log.apply_snapshot(Snapshot(mark.index, mark.term, mark.conf_state))
     log.append(contents.entries)
-    state = contents.hard_state
-    commit = min(max(state.commit, applied.index), log.last_index())
-    log.set_hard_state(HardState(state.term, state.vote, commit))
+    log.set_hard_state(contents.hard_state)
+    lift_commit(log, applied.index)
     return log
+
+
+def lift_commit(log: MemoryStorage, applied: int) -> None:
+    """A commit index alone is not synced: after a restart it may lag behind what is applied, and
+    is lifted as far as the log goes (lesson L19)."""
+    state = log.initial_state()[0]
+    commit = min(max(state.commit, applied), log.last_index())
+    log.set_hard_state(HardState(state.term, state.vote, commit))
 
 
 def build_core(

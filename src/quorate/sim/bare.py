@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from quorate.member.build import lift_commit
 from quorate.raft.confchange import decode_conf_change
 from quorate.raft.errors import RaftError
 from quorate.raft.memory import MemoryStorage
@@ -75,9 +76,7 @@ class Bare:
         self.appends.clear()
         self.applies.clear()
         self.applied = self.durable
-        state = self.log.initial_state()[0]
-        commit = min(max(state.commit, self.applied.index), self.log.last_index())
-        self.log.set_hard_state(HardState(state.term, state.vote, commit))
+        lift_commit(self.log, self.applied.index)
         self.log.start_with(self.applied.conf_state)
         self.log.snapshot_source = lambda: Snapshot(
             self.applied.index, self.log.term(self.applied.index), self.applied.conf_state)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from quorate.sim.scenario import Change
+from quorate.sim.ha import Change
 
 PARTS = ("the first other", "the second other", "the third other")
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from itertools import accumulate
 
 from quorate.disk.memory_backend import MemoryBackend
-from quorate.member.build import build_core
+from quorate.member.build import build_core, lift_commit
 from quorate.member.core import CoreConfig, MemberCore
 from quorate.member.effects import AppendWork
 from quorate.member.requests import RequestIds
@@ -54,15 +54,8 @@ class Cored:
         self.log.apply_snapshot(Snapshot(1, 1, conf_state))
         self.log.set_hard_state(HardState(1, 0, 1))
         self.backend.advance(AppliedPoint(1, 1, conf_state))
-        self.flush()
+        self.backend.commit()
         self.start()
-
-    def flush(self) -> None:
-        """What is applied is durable."""
-        batch = self.backend.freeze()
-        if batch is not None:
-            self.backend.write(batch)
-            self.backend.thaw(batch)
 
     def start(self) -> None:
         """As after a crash: what was not on disk is lost."""
@@ -70,9 +63,7 @@ class Cored:
         self.life += 1
         self.works.clear()
         self.backend.crash()
-        state, applied = self.log.initial_state()[0], self.backend.applied
-        commit = min(max(state.commit, applied.index), self.log.last_index())
-        self.log.set_hard_state(HardState(state.term, state.vote, commit))
+        lift_commit(self.log, self.backend.applied.index)
         self.core: MemberCore = build_core(
             CoreConfig(1, self.id, TICK_S, ELECTION_S), self.log, self.backend,
             RequestIds(self.id, self.life), lambda ticks: chaos.rng.randrange(ticks, 2 * ticks),
@@ -268,7 +259,7 @@ class CoreChaos:
         member.start()
 
     def _flush(self, member: Cored) -> None:
-        member.flush()
+        member.backend.commit()
 
     def _contest(self, _member: Cored) -> None:
         """An election's time in which nothing arrives, for all or for those who do not lead."""

@@ -31,6 +31,7 @@ WATCH_RETRY_S = 1.0
 REPLICA_PATIENCE_S = 0.5
 """So much longer replicas wait, so that the leader's loop comes first."""
 
+
 class View(NamedTuple):
     """The cluster as the store tells it. `session` is what the leader key is bound to; `sync` the
     leader and its standbys by /sync, `sync_version` the revision of that key."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from quorate.sim.access import Access
 from quorate.sim.clock import Clock
@@ -32,9 +33,8 @@ LATE_ROWS_S = 5.0
 """How long the application goes on after that: a row must be acknowledged within it."""
 
 
-@dataclass(slots=True)
-class RoleChange:
-    """What became of a server, and when."""
+class Change(NamedTuple):
+    """A server's role from then on: "primary", "replica" or "down". Time in seconds."""
 
     at: float
     node: str
@@ -49,7 +49,6 @@ class HaReport:
     lost: int = 0
     """Acknowledged, and not there at the end: rows at risk without synchronous replication."""
     promotions: int = 0
-    demotions: int = 0
     longest_s: float = 0.0
     """Without a writable primary."""
 
@@ -65,7 +64,7 @@ class HaCluster:
     note: Callable[[int, str], None]
     fail: Callable[[str], Exception]
     nodes: dict[str, Node] = field(default_factory=dict)
-    roles: list[RoleChange] = field(default_factory=list)
+    roles: list[Change] = field(default_factory=list)
     cut: set[frozenset[str]] = field(default_factory=set)
     """Pairs of nodes that do not reach each other."""
     report: HaReport = field(default_factory=HaReport)
@@ -134,7 +133,7 @@ class HaCluster:
     def _told(self, name: str, role: str) -> None:
         if self._stopped:
             return
-        self.roles.append(RoleChange(self.clock.now, name, role))
+        self.roles.append(Change(self.clock.now, name, role))
         self.note(0, f"{name} is {role}")
         primaries = self.primaries
         if len(primaries) > 1:
@@ -147,7 +146,6 @@ class HaCluster:
                 self._down_since = None
         elif self._down_since is None and self.report.promotions:
             self._down_since = self.clock.now
-            self.report.demotions += 1
 
     def _next_row(self, chance: Callable[[], float]) -> None:
         def write() -> None:

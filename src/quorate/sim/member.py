@@ -109,7 +109,7 @@ class SimMember:
         for member in founders:
             machine.members.add(member)
         backend.advance(point)
-        self.disk.commit_backend()
+        self.disk.backend.commit()
         Wal.create(self.disk.files, WAL_DIR, metadata, SnapshotMark(*point), HardState(1, 0, 1),
                    self._around.plan.segment_bytes).close()
 
@@ -380,7 +380,7 @@ class SimMember:
 
     def _commit_and_cut(self) -> None:
         assert self.core is not None
-        self.disk.commit_backend()
+        self.disk.backend.commit()
         self.core.machine.scrub(SCRUB_RECORDS)
         if self._appends.syncing:
             return

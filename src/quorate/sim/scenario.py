@@ -14,21 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from quorate.sim.ha import HaCluster
+from quorate.sim.ha import Change, HaCluster
 from quorate.sim.member import SimMember
 from quorate.sim.plan import HaSettings, Plan
 from quorate.sim.world import World
 
 CALM_S = 60.0
 """Until the model's cluster is up and quiet."""
-
-
-class Change(NamedTuple):
-    """A server's role from then on, in seconds after the first action."""
-
-    at: float
-    node: str
-    role: str
 
 
 class RecordedNode(NamedTuple):
@@ -118,7 +110,7 @@ class _Repeat:
             for who in action.who:
                 self._do(action.do, who)
         self._world.clock.run_until(began + self._recording.observed_s)
-        return [Change(change.at - began, change.node, change.role)
+        return [change._replace(at=change.at - began)
                 for change in self._ha.roles if change.at >= began]
 
     def _prepare(self) -> float:

@@ -86,13 +86,6 @@ class SimDisk:
         point, chunks = self.images.pop((snapshot.index, snapshot.term))
         self.backend.load(point, iter(chunks))
 
-    def commit_backend(self) -> None:
-        """What is applied is durable."""
-        batch = self.backend.freeze()
-        if batch is not None:
-            self.backend.write(batch)
-            self.backend.thaw(batch)
-
     def power_cut(self, *, torn: bool) -> None:
         """Lose what was not synced; with `torn`, a bit of what is left of it flips."""
         extent = self.wal.extent

@@ -113,7 +113,7 @@ class Store:
 
     def previous(self, key: bytes, revision: int) -> kv_pb2.KeyValue | None:
         """The key's value before the change at `revision`; None if there was none, or it was
-        compacted: while clean-up is under way an older one may still be there."""
+        compacted, as far as clean-up may have got (etcd: a range at the revision before)."""
         if revision <= self.compact_revision:
             return None
         prefix = past_prefix(key)
