@@ -85,6 +85,10 @@ def _replay(plan: Plan, options: argparse.Namespace) -> int:
     print(f"seed {plan.seed} held: {report.acknowledged} answers judged, {report.commits} entries "
           f"committed under {report.leaders} leaders, {report.events} events in "
           f"{report.simulated_s:.1f} simulated seconds; trace {report.trace}")
+    if report.ha is not None:
+        print(f"PostgreSQL: {report.ha.promotions} promotions, {report.ha.acknowledged} rows "
+              f"acknowledged, {report.ha.lost} lost, {report.ha.longest_s:.1f} s at most without "
+              f"a primary")
     return 0
 
 
