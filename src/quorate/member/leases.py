@@ -17,6 +17,8 @@ How it is kept:
   a change takes all leases for renewed then.
 - Answers count only from who has applied what the leader had when it began to lead: who has not
   applied a grant yet knows nothing of the lease.
+- What a leader has learned serves it alone. When it leads no more, or anew, it goes back to what it
+  heard itself: half-heard answers make leases seem fresher, and would go from leader to leader.
 - Questions are numbered. A leader that was paused asks anew, and an answer to what it had asked
   before knows nothing of what it acknowledged since.
 - Ages, never absolute times, cross the network; transit makes a lease longer, never shorter.
@@ -120,6 +122,8 @@ class LeaseClock:
     def lead(self, is_quorum: Callable[[set[int]], bool]) -> None:
         """Begin to lead, or begin anew after a pause: nothing expires before a quorum has
         answered (`learn`), which a lone voter is by itself."""
+        if self._leading:
+            self._unlearn()
         self._leading = True
         self.question += 1
         self._synced = is_quorum({self._id})
@@ -134,6 +138,8 @@ class LeaseClock:
 
     def follow(self) -> list[LeaseCall]:
         """Stop leading. Returns the renewals that no quorum confirmed."""
+        if self._leading:
+            self._unlearn()
         self._leading = False
         self._proposed.clear()
         calls = [call for waiting in self._rounds.values() for call in waiting.calls]
@@ -159,6 +165,10 @@ class LeaseClock:
             self._last[lease_id] = self._remembered(lease_id, is_quorum)
         self._synced = True
         self._rebuild()
+
+    def _unlearn(self) -> None:
+        for lease_id in self._last.keys() & self._inherited.keys() - self._renewed:
+            self._last[lease_id] = self._inherited[lease_id]
 
     def _remembered(self, lease_id: int, is_quorum: Callable[[set[int]], bool]) -> float:
         """Of all quorums that answered, the oldest of their freshest memories."""

@@ -104,6 +104,18 @@ def test_an_answer_to_an_earlier_question_knows_nothing_of_what_came_since() -> 
     assert clock.due(14.9) == []
 
 
+def test_a_leader_that_steps_down_tells_what_it_heard_itself() -> None:
+    """Not what a member that had just been restarted made it believe."""
+    clock = _clock()
+    clock.granted(7, 0.0)
+    clock.lead(_majority_of_three)
+    clock.learn(2, peer.LeaseAges(uptime_ms=0, question=clock.question),
+                9.0, _majority_of_three)
+    clock.follow()
+
+    assert list(clock.ages(9.0, 1).ages_ms) == [9000]
+
+
 def test_a_restarted_member_answers_with_its_uptime() -> None:
     """What it may have forgotten is at most as fresh as its start."""
     clock = _clock()
