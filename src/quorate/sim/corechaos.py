@@ -4,9 +4,10 @@ interleavings that chaos.py makes for Raft alone.
 Every value is written once. After every step, by what clients and watchers were given: no value
 and no revision twice, an acknowledged write is where its answer says, a linearizable read is at
 least as new as everything that was acknowledged when it was asked, a lease that was granted is
-known to everybody who is asked. Leases here live for ever, membership and logs stay as they are.
+known to everybody who is asked until TTL after its last acknowledged renewal was asked for.
+Membership and logs stay as they are; all clocks are one.
 
-Not here: disks, compaction, snapshots, time (world.py has them).
+Not here: disks, compaction, snapshots, clocks that differ (world.py has them).
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ TICK_S = 0.1
 ELECTION_S = 0.4
 MESSAGES_MAX = 60
 TTL_S = 1_000_000
+SHORT_TTL_S = 2
+"""Leases live for ever, so that one answer cannot be taken for another's, or end soon."""
+
 REQUEST_BYTES_MAX = 1 << 20
 DRAINS_MAX = 100
 
@@ -112,7 +116,8 @@ class CoreChaos:
         self._values: dict[bytes, int] = {}
         self._revisions: dict[int, bytes] = {}
         self._leases: list[tuple[int, int]] = []
-        """Ids and TTLs, no two alike."""
+        """Ids and TTLs; the long ones are all different."""
+        self._promised: dict[int, float] = {}
         founders = tuple(range(1, rng.choice((1, 3, 3, 3, 5)) + 1))
         self._members = {i: Cored(i, founders, self) for i in founders}
         kinds: list[tuple[Callable[[Cored], None], float]] = [
@@ -121,7 +126,7 @@ class CoreChaos:
             (self._lose, rng.choice((0, 1))), (self._copy, rng.choice((0, 1))),
             (self._crash, rng.choice((0, 0.3))), (self._flush, 1),
             (self._contest, rng.choice((0.2, 0.6))), (self._part, rng.choice((0, 0.3))),
-            (self._heal, 0.4), (self._lost, 0.1)]
+            (self._heal, 0.4), (self._lost, 0.1), (self._wait, rng.choice((0.1, 1)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -203,21 +208,38 @@ class CoreChaos:
     def _lease(self, member: Cored) -> None:
         """Grant one, or renew one that somebody was granted."""
         if not self._leases or self.rng.random() < 0.3:
-            self._count += 1
-            grant = rpc.LeaseGrantRequest(ID=self._count, TTL=TTL_S + self._count)
+            self._grant(member)
+        else:
+            self._renew(member, *self.rng.choice(self._leases[-3:]))
 
-            def granted(outcome: object) -> None:
-                if isinstance(outcome, rpc.LeaseGrantResponse):
-                    self._leases.append((grant.ID, grant.TTL))
+    def _grant(self, member: Cored) -> None:
+        self._count += 1
+        asked, short = self.now, self.rng.random() < 0.5
+        grant = rpc.LeaseGrantRequest(
+            ID=self._count, TTL=SHORT_TTL_S if short else TTL_S + self._count)
 
-            self._ask(member, grant, granted)
-            return
-        lease_id, ttl_s = self.rng.choice(self._leases[-3:])
+        def granted(outcome: object) -> None:
+            if isinstance(outcome, rpc.LeaseGrantResponse):
+                self._leases.append((grant.ID, grant.TTL))
+                self._promised[grant.ID] = asked + grant.TTL
+
+        self._ask(member, grant, granted)
+
+    def _renew(self, member: Cored, lease_id: int, ttl_s: int) -> None:
+        asked = self.now
 
         def renewed(outcome: object) -> None:
-            if isinstance(outcome, rpc.LeaseKeepAliveResponse) and ttl_s != outcome.TTL:
-                raise InvariantBroken(f"lease {lease_id}, which was granted for {ttl_s} s, was "
-                                      f"renewed for {outcome.TTL} s")
+            if not isinstance(outcome, rpc.LeaseKeepAliveResponse):
+                return
+            promised = self._promised[lease_id]
+            if outcome.TTL == 0 and promised <= self.now:
+                self._leases = [lease for lease in self._leases if lease[0] != lease_id]
+            elif ttl_s != outcome.TTL:
+                raise InvariantBroken(
+                    f"lease {lease_id}, which was granted for {ttl_s} s, was renewed for "
+                    f"{outcome.TTL} s at {self.now:.2f}; it lives until {promised:.2f}")
+            else:
+                self._promised[lease_id] = max(promised, asked + ttl_s)
 
         self._ask(member, rpc.LeaseKeepAliveRequest(ID=lease_id), renewed)
 
@@ -254,6 +276,13 @@ class CoreChaos:
         self.now += TICK_S / len(self._members)
         member.core.tick(self.now)
         self._turn(member)
+
+    def _wait(self, _member: Cored) -> None:
+        """Time passes, by the clocks of all."""
+        self.now += self.rng.choice((0.1, 0.3, 1.0))
+        for member in self._members.values():
+            member.core.tick(self.now)
+            self._turn(member)
 
     def _crash(self, member: Cored) -> None:
         member.start()
