@@ -50,6 +50,7 @@ class Client:
     def __init__(
         self, name: str, clock: Clock, rng: random.Random, pick: Callable[[], SimMember | None],
         plan: Plan, pause_s: float, *, only_puts: bool = False,
+        answer_s: float = ANSWER_S_MAX,
     ) -> None:
         self.name = name
         self.calls: list[Call] = []
@@ -61,6 +62,7 @@ class Client:
         self._clients, self._leases = plan.clients, plan.leases
         self._pause_s = pause_s
         self._only_puts = only_puts
+        self._answer_s = answer_s
         self._count = self._turn = 0
         self.holder = Holder(name, clock, rng, self._call, plan.give_up,
                              plan.ttl_factor)
@@ -75,7 +77,7 @@ class Client:
         pause_s = 2 * self._pause_s * self._rng.random()
         self._clock.after(pause_s, self._act)
         self._clock.after(
-            pause_s + ANSWER_S_MAX, lambda: self._next() if turn == self._turn else None)
+            pause_s + self._answer_s, lambda: self._next() if turn == self._turn else None)
 
     def once(self, handle: Callable[[object], None]) -> Done:
         """A waiter that counts only while this is the client's current request."""

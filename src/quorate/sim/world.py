@@ -36,6 +36,10 @@ from quorate.sim.watcher import Watcher
 PROGRESS_ELECTIONS = 20
 """Election timeouts within which a healed majority must have acknowledged a write."""
 
+PATIENCE_ELECTIONS = 2
+"""After so long without an answer the one who asks for progress asks another member: the first may
+have been removed, and have stopped."""
+
 CONVERGE_ELECTIONS = 30
 """The same until all members have applied the same, without clients."""
 
@@ -194,7 +198,8 @@ class World:
             return rng.choice(up) if up else None
 
         probe = Client("probe", self.clock, rng, pick, self.plan,
-                       LOOK_ELECTIONS * self.plan.election_s, only_puts=True)
+                       LOOK_ELECTIONS * self.plan.election_s, only_puts=True,
+                       answer_s=PATIENCE_ELECTIONS * self.plan.election_s)
         self.clients.append(probe)
         probe.start()
         while not any(call.response is not None for call in probe.calls):
