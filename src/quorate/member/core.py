@@ -9,9 +9,8 @@ Invariants:
   that a failed candidacy produced.
 - A proposal forwarded by a member is taken once, in the very term it was meant for, or dropped.
 
-No I/O, no clock (`now` comes with every event), no randomness. Not here: consensus (raft/),
-the state (state/), queues (proposals.py, reads.py, leasecalls.py), lease times (leases.py),
-the file and socket work that effects describe (runtime.py, sim/).
+No I/O, no clock (`now` comes with every event), no randomness. Not here: consensus (raft/), the
+state (state/), queues (proposals.py, reads.py), leases, the work of effects (runtime.py, sim/).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from google.protobuf.message import Message as Proto
 from quorate.member.effects import AppendWork, Effects, Reply, Waiter
 from quorate.member.leadership import Leadership
 from quorate.member.leasekeeper import LeaseKeeper
+from quorate.member.limits import Limits
 from quorate.member.logkeeper import LogKeeper
 from quorate.member.proposals import Proposal, Proposals
 from quorate.member.reads import Read, Reads
@@ -48,8 +48,7 @@ READY_ROUNDS_MAX = 64
 """Raft Readys handled in one drain; more means that storage or a peer answers itself in a loop."""
 
 BATCHES_REMEMBERED = 256
-"""Forwarded batches that a leader remembers, to tell a copy. One TCP stream makes no copies; a
-sender that doubts whether a message left may."""
+"""Forwarded batches that a leader remembers, to tell a copy: a sender in doubt may send one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class CoreConfig:
     election_timeout_s: float = 1.0
     snapshot_count: int = 10_000
     snapshot_catch_up_entries: int = 5_000
+    limits: Limits = Limits()
 
     @property
     def request_timeout_s(self) -> float:
@@ -87,9 +87,9 @@ class MemberCore:
         self.ids = ids
         self.backend = backend
         self.now = now
-        self.proposals = Proposals()
-        self.reads = Reads()
-        self.watches = WatchHub(machine, self.header)
+        self.proposals = Proposals(config.limits.pending_proposals)
+        self.reads = Reads(config.limits.read_rounds)
+        self.watches = WatchHub(machine, self.header, config.limits)
         self.leadership = Leadership(config.election_timeout_s, node.term, now)
         self.leases = LeaseKeeper(self)
         self.log = LogKeeper(log, backend, config)

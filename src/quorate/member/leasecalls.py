@@ -16,9 +16,6 @@ from typing import NamedTuple
 from quorate.member.effects import Reply
 from quorate.state.errors import Problem, Refused
 
-CALLS_MAX = 10_000
-"""Lease calls that one member holds; one per lease a client could sensibly keep here."""
-
 
 class LeaseAnswer(NamedTuple):
     """`ttl_s` 0: no such lease."""
@@ -41,7 +38,8 @@ class LeaseCall:
 class LeaseCalls:
     """Calls that wait for a leader, and calls that were forwarded to one."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls_max: int) -> None:
+        self._calls_max = calls_max
         self.queued: list[LeaseCall] = []
         """What waits for a turn in which there is a leader."""
         self._forwarded: dict[int, LeaseCall] = {}
@@ -51,7 +49,7 @@ class LeaseCalls:
 
     def submit(self, call: LeaseCall) -> Refused | None:
         """Queue it for this turn, or say why not."""
-        if len(self) >= CALLS_MAX:
+        if len(self) >= self._calls_max:
             return Refused(Problem.TOO_MANY_REQUESTS)
         self.queued.append(call)
         return None

@@ -34,8 +34,9 @@ class LeaseKeeper:
 
     def __init__(self, core: MemberCore) -> None:
         self._core = core
-        self.calls = LeaseCalls()
-        self.clock = LeaseClock(core.config.member_id, core.machine.leases.ttl_s, core.now)
+        self.calls = LeaseCalls(core.config.limits.lease_calls)
+        self.clock = LeaseClock(core.config.member_id, core.machine.leases.ttl_s, core.now,
+                                core.config.limits.expiries_per_turn)
         self.clock.reload(core.machine.leases.ids(), core.now)
         self._parked: list[LeaseCall] = []
         self._known_at = core.backend.applied.index

@@ -34,10 +34,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from quorate.member.leasecalls import LeaseCall
+from quorate.member.limits import Limits
 from quorate.wire._generated import peer_pb2 as peer
-
-EXPIRIES_PER_TURN_MAX = 500
-"""Leases revoked by one proposal; keeps one entry, and the events of it, small."""
 
 RETRY_S = 1.0
 """An expiry that was proposed but not applied within this is proposed again."""
@@ -55,8 +53,12 @@ class _Round:
 class LeaseClock:
     """Renewal times of all leases as one member knows them, and expiry while it leads."""
 
-    def __init__(self, member_id: int, ttl_s: Callable[[int], int | None], now: float) -> None:
+    def __init__(
+        self, member_id: int, ttl_s: Callable[[int], int | None], now: float,
+        expiries_max: int = Limits().expiries_per_turn,
+    ) -> None:
         """`ttl_s` gives a lease's granted TTL, None when there is no such lease."""
+        self._expiries_max = expiries_max
         self._id = member_id
         self._ttl_s = ttl_s
         self._boot = now
@@ -216,12 +218,12 @@ class LeaseClock:
         return waiting.calls
 
     def due(self, now: float) -> list[int]:
-        """Leases that have run out, at most EXPIRIES_PER_TURN_MAX, each at most once a RETRY_S."""
+        """Leases that have run out, at most `expiries_max`, each at most once a RETRY_S."""
         if not self.synced:
             return []
         ended: list[int] = []
         again: list[tuple[float, int]] = []
-        while self._heap and self._heap[0][0] <= now and len(ended) < EXPIRIES_PER_TURN_MAX:
+        while self._heap and self._heap[0][0] <= now and len(ended) < self._expiries_max:
             _, lease_id = heapq.heappop(self._heap)
             ttl_s, last = self._ttl_s(lease_id), self._last.get(lease_id)
             if ttl_s is None or last is None:

@@ -15,22 +15,23 @@ from collections import deque
 from typing import Protocol
 
 from quorate.member.effects import AppendWork
+from quorate.member.limits import Limits
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.types import HardState, InvariantBroken, Message
 from quorate.state.backend import AppliedPoint, Backend
 
-LOG_BYTES_MAX = 64 << 20
-"""Entry bytes kept in memory above which the log is cut before `snapshot_count` is reached."""
-
 
 class LogConfig(Protocol):
-    """The two numbers that decide when the log is cut (etcd's flags of the same names)."""
+    """What decides when the log is cut: two of etcd's flags, and its size in memory."""
 
     @property
     def snapshot_count(self) -> int: ...
 
     @property
     def snapshot_catch_up_entries(self) -> int: ...
+
+    @property
+    def limits(self) -> Limits: ...
 
 
 class LogKeeper:
@@ -40,6 +41,7 @@ class LogKeeper:
         self.storage = storage
         self._backend = backend
         self._config = config
+        self._bytes_max = config.limits.log_bytes
         self._pending: deque[AppendWork] = deque()
         hard_state, _ = storage.initial_state()
         self._vote = (hard_state.term, hard_state.vote)
@@ -88,14 +90,14 @@ class LogKeeper:
         """Whether enough was appended since the last cut."""
         behind = durable.index - self.marked
         return behind >= self._config.snapshot_count or (
-            behind > 0 and self._bytes > LOG_BYTES_MAX)
+            behind > 0 and self._bytes > self._bytes_max)
 
     def cut(self, durable: AppliedPoint) -> int:
         """Drop what nobody needs: everything but the last entries for followers that are a
         little behind. The driver has marked `durable` in the WAL before. Returns the first
         index that is kept."""
         self.marked = durable.index
-        keep = self._config.snapshot_catch_up_entries if self._bytes <= LOG_BYTES_MAX else 0
+        keep = self._config.snapshot_catch_up_entries if self._bytes <= self._bytes_max else 0
         first = self.storage.first_index()
         index = max(first - 1, durable.index - keep)
         if index >= first:

@@ -23,9 +23,6 @@ from quorate.member.effects import Reply, Waiter
 from quorate.raft.types import Entry, EntryType
 from quorate.state.errors import Problem, Refused
 
-PENDING_MAX = 5_000
-"""Proposals not yet applied that one member holds; etcd's limit of the commit-apply gap."""
-
 
 @dataclass(slots=True)
 class Proposal:
@@ -46,7 +43,8 @@ class Proposal:
 class Proposals:
     """The queue towards Raft and the proposals in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, pending_max: int) -> None:
+        self._pending_max = pending_max
         self.queued: deque[Proposal] = deque()
         """What waits to be proposed."""
         self._in_flight: dict[bytes, Proposal] = {}
@@ -56,7 +54,7 @@ class Proposals:
 
     def submit(self, proposal: Proposal) -> Refused | None:
         """Queue it for this turn's batch, or say why not."""
-        if len(self) >= PENDING_MAX:
+        if len(self) >= self._pending_max:
             return Refused(Problem.TOO_MANY_REQUESTS)
         self.queued.append(proposal)
         return None

@@ -17,9 +17,6 @@ from dataclasses import dataclass, field
 from quorate.member.effects import Reply, Waiter
 from quorate.state.errors import Problem, Refused
 
-ROUNDS_MAX = 16
-"""Rounds under way at once; beyond it reads gather into fewer, larger rounds."""
-
 RETRY_S = 0.5
 """A round without an answer for this long is repeated under a new context (etcd: 500 ms)."""
 
@@ -42,6 +39,8 @@ class _Round:
 class Reads:
     """All linearizable reads of one member."""
 
+    rounds_max: int
+    """Rounds under way at once; beyond it reads gather into fewer, larger rounds."""
     waiting: list[Read] = field(default_factory=list)
     """Reads for the next round."""
     _rounds: dict[bytes, _Round] = field(default_factory=dict)
@@ -60,7 +59,7 @@ class Reads:
         """The context of a new round for everything that waits, if there is anything. No life of
         this member uses a context again: a late answer to a round of the life before must not
         confirm one of this."""
-        if not self.waiting or len(self._rounds) >= ROUNDS_MAX:
+        if not self.waiting or len(self._rounds) >= self.rounds_max:
             return None
         context = next_id().to_bytes(8, "little")
         self._rounds[context] = _Round(self.waiting, now)

@@ -6,7 +6,8 @@ Rules: etcd-surface.md §4.4. Invariants:
 - Events of one revision are never split over messages (unless the client allows fragments).
 - A synced watcher gets events as they are applied. One whose client is slow becomes unsynced
   and is served from history when there is room, so a stopped reader costs bounded memory.
-- A watcher that falls below the compacted revision is cancelled with that revision.
+- A watcher that falls below the compacted revision is cancelled with that revision, which itself
+  can still be given.
 
 Not here: the history itself (state/mvcc.py), encodings and sockets (api/).
 """
@@ -16,20 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from quorate.member.limits import Limits
 from quorate.member.service import WatchSink
 from quorate.state.errors import Refused
 from quorate.state.machine import Machine
 from quorate.state.mvcc import Event
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
-
-BACKLOG_BYTES_MAX = 1 << 20
-"""Unsent bytes above which a stream's watchers are served from history instead."""
-
-HISTORY_EVENTS_MAX = 1_000
-"""Events read from history for one watcher in one turn; keeps a turn short."""
-
-FRAGMENT_BYTES_MAX = 1_572_864 + 512 * 1024
-"""Message size above which a watcher that allows it gets fragments (§4.4 rule 4)."""
 
 NO_PUT = rpc.WatchCreateRequest.FilterType.NOPUT
 NO_DELETE = rpc.WatchCreateRequest.FilterType.NODELETE
@@ -132,9 +125,14 @@ class Stream:
 class WatchHub:
     """All watchers of one member."""
 
-    def __init__(self, machine: Machine, header: Callable[[], rpc.ResponseHeader]) -> None:
+    def __init__(
+        self, machine: Machine, header: Callable[[], rpc.ResponseHeader], limits: Limits
+    ) -> None:
         self.machine = machine
         self._header = header
+        self._limits = limits
+        self._told = machine.revision
+        """Up to here synced watchers have been given, or told by progress, everything."""
         self._streams: dict[Stream, None] = {}
         self._by_key: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: dict[Watcher, None] = {}
@@ -197,6 +195,7 @@ class WatchHub:
             for watcher in touched:
                 events, watcher.pending = watcher.pending, []
                 self._send(watcher, events, events[-1].revision + 1)
+        self._told = self.machine.revision
         self.lagging = False
         if self._unsynced:
             for watcher in list(self._unsynced):
@@ -248,6 +247,9 @@ class WatchHub:
                 del self._by_key[watcher.key]
 
     def _lag(self, watcher: Watcher) -> None:
+        """From history, and from there after what it was given, or told by progress."""
+        if watcher.synced:
+            watcher.next_revision = max(watcher.next_revision, self._told + 1)
         watcher.synced = False
         watcher.pending = []
         self._touched.pop(watcher, None)
@@ -261,7 +263,7 @@ class WatchHub:
 
     def _send(self, watcher: Watcher, events: list[Event], next_revision: int) -> None:
         """Send whole revisions, or fall back to history when the client is slow."""
-        if watcher.stream.sink.backlog_bytes() > BACKLOG_BYTES_MAX:
+        if watcher.stream.sink.backlog_bytes() > self._limits.watch_backlog_bytes:
             self._lag(watcher)
             return
         watcher.next_revision = next_revision
@@ -273,18 +275,20 @@ class WatchHub:
                 previous = self.machine.previous(event.kv.key, event.revision)
                 if previous is not None:
                     out.prev_kv.CopyFrom(previous)
-        for part in _fragments(response) if watcher.fragment else (response,):
+        size = self._limits.watch_fragment_bytes
+        for part in _fragments(response, size) if watcher.fragment else (response,):
             watcher.stream.sink.send(part)
 
     def _catch_up(self, watcher: Watcher) -> bool:
         """Serve one batch from history; True if there is more to serve and room for it."""
-        if watcher.stream.sink.backlog_bytes() > BACKLOG_BYTES_MAX:
+        if watcher.stream.sink.backlog_bytes() > self._limits.watch_backlog_bytes:
             return False
-        if watcher.next_revision <= self.machine.compact_revision:
+        if watcher.next_revision < self.machine.compact_revision:
             self._cancel_compacted(watcher)
             return False
         events, next_revision = self.machine.events_since(
-            watcher.next_revision, watcher.key, watcher.range_end, HISTORY_EVENTS_MAX)
+            watcher.next_revision, watcher.key, watcher.range_end,
+            self._limits.watch_history_events)
         wanted = [event for event in events if _wanted(watcher, event)]
         if wanted:
             self._send(watcher, wanted, next_revision)
@@ -311,14 +315,14 @@ def _wanted(watcher: Watcher, event: Event) -> bool:
     return unwanted not in watcher.filters
 
 
-def _fragments(response: rpc.WatchResponse) -> list[rpc.WatchResponse]:
-    """The response in parts below FRAGMENT_BYTES_MAX; all but the last say that more follows."""
-    if response.ByteSize() <= FRAGMENT_BYTES_MAX:
+def _fragments(response: rpc.WatchResponse, bytes_max: int) -> list[rpc.WatchResponse]:
+    """The response in parts below `bytes_max`; all but the last say that more follows."""
+    if response.ByteSize() <= bytes_max:
         return [response]
     parts = [rpc.WatchResponse(header=response.header, watch_id=response.watch_id)]
     size = 0
     for event in response.events:
-        if size and size + event.ByteSize() > FRAGMENT_BYTES_MAX:
+        if size and size + event.ByteSize() > bytes_max:
             parts[-1].fragment = True
             parts.append(rpc.WatchResponse(header=response.header, watch_id=response.watch_id))
             size = 0

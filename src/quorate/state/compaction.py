@@ -1,8 +1,9 @@
 """The physical side of compaction: removing, in small steps, what can no longer be read.
 
-Below the compacted revision a change is kept only if it is the newest of its key there and no
-deletion. Steps are not part of the log: each member cleans up at its own pace, and nothing that
-can be read, nor HashKV, depends on how far it has come.
+Up to the compacted revision a change is kept only if it is the newest of its key there, and no
+deletion unless of that very revision, which a watch may still begin with (etcd since 3.5.16).
+Steps are not part of the log: each member cleans up at its own pace, and nothing that can be read,
+nor HashKV, depends on how far it has come.
 
 Not here: the logical side (mvcc.Store.compact).
 """
@@ -50,7 +51,8 @@ class Scrubber:
         for record, value in found:
             main, sub, deleted = parse_revision_key(record)
             key = kv_pb2.KeyValue.FromString(value).key
-            if deleted or not is_newest_at(self._store, key, main, sub, target):
+            if (deleted and main < target) or not is_newest_at(
+                    self._store, key, main, sub, target):
                 backend.delete(Bucket.KEY, record)
                 backend.delete(Bucket.PAST, past_key(key, main, sub))
             self._at = record + b"\0"

@@ -1,10 +1,11 @@
 """Proposals: what is proposed again, what is refused, and what nobody can know."""
 
-from quorate.member.proposals import PENDING_MAX, Proposal, Proposals
+from quorate.member.proposals import Proposal, Proposals
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
 REQUEST = rpc.PutRequest()
+PENDING_MAX = 5
 
 
 def _ignore(_outcome: object) -> None:
@@ -12,7 +13,7 @@ def _ignore(_outcome: object) -> None:
 
 
 def _submitted(*payloads: bytes, deadline: float = 10.0) -> Proposals:
-    proposals = Proposals()
+    proposals = Proposals(PENDING_MAX)
     for payload in payloads:
         assert proposals.submit(Proposal(payload, REQUEST, _ignore, deadline)) is None
     return proposals

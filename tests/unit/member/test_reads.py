@@ -1,6 +1,6 @@
 """Reads: one round a turn, no context twice, release at the read index."""
 
-from quorate.member.reads import RETRY_S, ROUNDS_MAX, Read, Reads
+from quorate.member.reads import RETRY_S, Read, Reads
 from quorate.member.requests import RequestIds
 from quorate.state.errors import Problem, Refused
 
@@ -8,7 +8,7 @@ IDS = RequestIds(1, 1)
 
 
 def _asked(count: int, deadline: float = 10.0) -> Reads:
-    reads = Reads()
+    reads = Reads(rounds_max=16)
     for _ in range(count):
         reads.ask(Read(_ignore, deadline))
     return reads
@@ -57,8 +57,8 @@ def test_a_retry_has_a_fresh_context() -> None:
 
 def test_rounds_under_way_are_limited() -> None:
     """Beyond the limit reads gather."""
-    reads = Reads()
-    for _ in range(ROUNDS_MAX):
+    reads = Reads(rounds_max=3)
+    for _ in range(3):
         reads.ask(Read(_ignore, 10.0))
         assert reads.start(0.0, IDS.next) is not None
     reads.ask(Read(_ignore, 10.0))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from quorate.disk.memory_backend import MemoryBackend
-from quorate.member.watchhub import BACKLOG_BYTES_MAX, Stream, WatchHub
+from quorate.member.limits import Limits
+from quorate.member.watchhub import Stream, WatchHub
 from quorate.state.errors import Problem, Refused
 from quorate.state.machine import Machine
 from quorate.wire._generated import kv_pb2, raft_internal_pb2 as internal, rpc_pb2 as rpc
 
 Create = rpc.WatchCreateRequest
+TOO_MUCH = Limits().watch_backlog_bytes + 1
 
 
 class Sink:
@@ -44,7 +46,8 @@ class Hub:
     def __init__(self) -> None:
         self.machine = Machine(MemoryBackend())
         self.hub = WatchHub(
-            self.machine, lambda: rpc.ResponseHeader(revision=self.machine.revision))
+            self.machine, lambda: rpc.ResponseHeader(revision=self.machine.revision),
+            Limits())
         self.sink = Sink()
         self.stream: Stream = self.hub.open(self.sink)
 
@@ -151,10 +154,37 @@ def test_filters_and_previous_values(hub: Hub) -> None:
     assert event.prev_kv.value == b"v"
 
 
+def test_the_compacted_revision_itself_is_still_given(hub: Hub) -> None:
+    """Even a deletion, and whatever clean-up has done (etcd issue 18089)."""
+    hub.put(b"a")
+    hub.apply(delete_range=rpc.DeleteRangeRequest(key=b"a"))
+    hub.put(b"a")
+    hub.apply(compaction=rpc.CompactionRequest(revision=3))
+    hub.machine.scrub(100)
+
+    hub.watch(key=b"a", start_revision=3)
+
+    assert hub.sink.events() == [(b"a", 3), (b"a", 4)]
+
+
+def test_what_progress_told_is_not_asked_of_history(hub: Hub) -> None:
+    """A watcher that begins to lag goes on after what it knows, however much is compacted."""
+    hub.watch(key=b"a", progress_notify=True)
+    hub.put(b"b", b"b")
+    hub.hub.tick_progress()
+    hub.sink.backlog = TOO_MUCH
+    hub.put(b"a")
+    hub.apply(compaction=rpc.CompactionRequest(revision=4))
+    hub.sink.backlog = 0
+    hub.hub.flush()
+
+    assert hub.sink.events() == [(b"a", 4)]
+
+
 def test_a_slow_client_loses_nothing_and_is_sent_nothing(hub: Hub) -> None:
     """It is served from history when it has room again."""
     hub.watch(key=b"a")
-    hub.sink.backlog = BACKLOG_BYTES_MAX + 1
+    hub.sink.backlog = TOO_MUCH
     hub.put(b"a", b"a", b"a")
     assert hub.sink.events() == []
     hub.sink.backlog = 0

@@ -1,0 +1,38 @@
+"""What bounds one member's memory and the length of its turns, all in one place.
+
+The simulator draws tiny ones, so that what happens at a limit happens often.
+Not here: limits of messages and sockets (raft/, net/), of requests (state/machine.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds; a request beyond one is refused, anything else waits for its turn."""
+
+    pending_proposals: int = 5_000
+    """Writes that wait or are under way at once (etcd's apply gap)."""
+
+    read_rounds: int = 16
+    """Rounds under way at once; beyond it reads gather into fewer, larger rounds."""
+
+    lease_calls: int = 10_000
+    """Renewals and questions about leases that wait at once."""
+
+    expiries_per_turn: int = 500
+    """Leases revoked by one proposal; keeps one entry, and the events of it, small."""
+
+    watch_backlog_bytes: int = 1 << 20
+    """Unsent bytes above which a stream's watchers are served from history instead."""
+
+    watch_history_events: int = 1_000
+    """Events read from history for one watcher in one turn; keeps a turn short."""
+
+    watch_fragment_bytes: int = 1_572_864 + 512 * 1024
+    """Message size above which a watcher that allows it gets fragments (surface §4.4 rule 4)."""
+
+    log_bytes: int = 64 << 20
+    """Size of the log above which it is cut whatever its number of entries."""
