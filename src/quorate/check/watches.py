@@ -136,12 +136,10 @@ class _Judge:
         """Only because what it would have to be given next is compacted."""
         asked = response.compact_revision
         given = self._given[-1][0] + (not self._open) if self._given else 0
-        # A bookmark does not count: a watcher that begins to lag goes on from after what it was
-        # last given (member/watchhub.py), which may be compacted although nothing is missing.
-        next_ = max(given, start)
+        next_ = max(given, start, self._bookmark + 1)
         if asked and asked > self._compacted:
             self._wrong.append(f"was canceled because {asked} is compacted, which nobody asked for")
-        if asked and next_ > asked:
+        if asked and next_ >= asked:
             self._wrong.append(f"was canceled because {asked} is compacted, but was to go on "
                                f"from {next_}")
 

@@ -63,9 +63,10 @@ def judge_clients(
     wrong += _judge_compactions(calls, compactions)
     index = EventIndex(events.log)
     for watcher in watchers:
-        for session in watcher.sessions:
-            wrong += judge_watch(session, index, compacted=compacted)
-        wrong += judge_resumption(watcher.sessions, index)
+        for interest in watcher.interests:
+            for session in interest.sessions:
+                wrong += judge_watch(session, index, compacted=compacted)
+            wrong += judge_resumption(interest.sessions, index)
     histories = [h for access in nodes for h in access.leases.values()]
     for client in clients:
         client.holder.finish()

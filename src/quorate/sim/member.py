@@ -44,6 +44,8 @@ DRAINS_MAX = 1000
 
 REQUEST_BYTES_MAX = 1 << 20
 EARLY_CAMPAIGN_JITTER_S = 0.03
+PROGRESS_ELECTIONS = 3.0
+"""Interval at which idle watchers are told how far they are."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class SimMember:
         self._config = CoreConfig(
             CLUSTER_ID, member_id, tick_s=plan.election_s / 10,
             election_timeout_s=plan.election_s, snapshot_count=plan.snapshot_count,
-            snapshot_catch_up_entries=plan.catch_up)
+            snapshot_catch_up_entries=plan.catch_up, limits=plan.limits)
         self._begin(founders)
 
     def _begin(self, founders: tuple[Member, ...]) -> None:
@@ -162,6 +164,7 @@ class SimMember:
         self._repeat(self._config.tick_s / self._rate, self._tick)
         self._repeat(plan.commit_s, self._commit_and_cut)
         self._repeat(plan.election_s, self._connect)
+        self._repeat(PROGRESS_ELECTIONS * plan.election_s, self.core.watches.tick_progress)
 
     def kill(self) -> None:
         """The process is gone; what it wrote is still in the machine's memory."""

@@ -17,6 +17,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
+from quorate.member.limits import Limits
+
+TIGHT = Limits(
+    pending_proposals=3, read_rounds=1, lease_calls=3, expiries_per_turn=1,
+    watch_history_events=1, watch_fragment_bytes=100, log_bytes=4000)
+
 SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)
 """Cluster sizes; three and five are what people run."""
 
@@ -36,6 +42,9 @@ COMPACTING_RUNS = 0.3
 
 LEASE_RUNS = 0.25
 """Share of the swarm's seeds in which leases come and go under leaders that come and go."""
+
+TIGHT_RUNS = 0.25
+"""Share of the swarm's seeds whose members have tiny limits."""
 
 SCHEDULES = 6
 """Of bare nodes in every seed of the swarm: about a third of its time."""
@@ -111,6 +120,8 @@ class Plan:
     segment_bytes: int = 16 << 10
     message_bytes: int = 1 << 20
     in_flight: int = 512
+    tight: bool = False
+    """Whether the members' limits are TIGHT, so that what happens at them happens often."""
     drift: float = 0.0
     """Clocks of members run between 1 − drift and 1 + drift times as fast as real time."""
     clients: int = 3
@@ -136,6 +147,11 @@ class Plan:
     def stream(self, name: str) -> random.Random:
         """The dice of one part; equal in every process whatever its hash seed."""
         return random.Random(f"{self.seed}/{name}")
+
+    @property
+    def limits(self) -> Limits:
+        """Of each member."""
+        return TIGHT if self.tight else Limits()
 
     def to_json(self) -> str:
         """Readable, one fault a line."""
@@ -206,7 +222,7 @@ def _swarm(rng: random.Random, seed: int) -> Plan:
     if rng.random() < LEASE_RUNS:
         plan, every_s = replace(plan, leases=0.8, give_up=0.2), 0.4 * election_s
         kinds += ("transfer", "kill", "isolate", "pause")
-    return replace(plan, schedules=SCHEDULES,
+    return replace(plan, schedules=SCHEDULES, tight=rng.random() < TIGHT_RUNS,
                    faults=_faults(rng, kinds, faults_s, every_s, election_s))
 
 

@@ -1,8 +1,9 @@
-"""Simulated watchers: a client that watches a range for ever, resuming at another member whenever
-its stream is gone or it feels like moving, from the revision after the last that it was given.
+"""Simulated watchers: a client that watches ranges for ever, on one stream, resuming at another
+member whenever that is gone or it feels like moving, from after what it was given or told.
 
 Each watch, from its creation to its end, is recorded for check/watches.py, with the options that
-were drawn: previous values, filters, fragments, progress. A slow watcher's stream reports a
+were drawn: previous values, filters, fragments, progress, ids, a start in the past, now or in the
+future. Now and then one is cancelled and created again. A slow watcher's stream reports a
 backlog, so that the hub serves it from history.
 
 Not here: the judgement (judge.py).
@@ -11,6 +12,7 @@ Not here: the judgement (judge.py).
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 
 from quorate.check.watches import Watched
@@ -30,34 +32,91 @@ MOVE = 0.05
 SLOW = 0.1
 """Chance at each look that the client stops reading for a while."""
 
+ASK = 0.1
+"""Chance at each look that it asks how far it is."""
+
+CANCEL = 0.1
+"""Chance at each look that it cancels a watch, to create it again."""
+
 TURNS_MAX = 10_000
 """For catching up with everything that ever happened; a few are usual."""
 
+FUTURE = 40
+"""How many revisions ahead a watch may start."""
+
 BACKLOG_BYTES = 16 << 20
 NOPUT, NODELETE = rpc.WatchCreateRequest.NOPUT, rpc.WatchCreateRequest.NODELETE
+PROGRESS = -1
+"""The id of an answer to a request for progress: it is for all watches of the stream."""
+
+
+class Interest:
+    """One range that a client watches, over as many watches as it takes."""
+
+    def __init__(self, name: str, rng: random.Random) -> None:
+        key, range_end = rng.choice(
+            ((b"c", b"d"), (b"c0/", b"c00"), (b"c1/0", b""), (b"\0", b"\0"), (b"c0/3", b"c1/3")))
+        self._wish = rpc.WatchCreateRequest(
+            key=key, range_end=range_end, prev_kv=rng.random() < 0.4,
+            fragment=rng.random() < 0.3, progress_notify=rng.random() < 0.5,
+            filters=rng.choice(((), (), (), (NOPUT,), (NODELETE,))),
+            watch_id=rng.choice((0, 0, 0, rng.randrange(1, 6))))
+        self._trusts_progress = rng.random() < 0.5
+        self._name = name
+        self.next_revision = rng.choice((1, 2, 2, 2, 0, rng.randrange(2, FUTURE)))
+        """Where to go on; 0 is now, whenever that is."""
+        self.sessions: list[Watched] = []
+
+    def create(self) -> tuple[rpc.WatchCreateRequest, list[rpc.WatchResponse]]:
+        """A new watch, and where its responses go."""
+        request = rpc.WatchCreateRequest()
+        request.CopyFrom(self._wish)
+        request.start_revision = self.next_revision
+        responses: list[rpc.WatchResponse] = []
+        self.sessions.append(Watched(self._name, request, responses))
+        return request, responses
+
+    def refused(self) -> None:
+        """Its id was in use: the member may choose one."""
+        self._wish.watch_id = 0
+
+    def take(self, response: rpc.WatchResponse) -> None:
+        """Go on after what was given or told, or after what nobody can give any more."""
+        if response.compact_revision:
+            self.next_revision = response.compact_revision
+        elif response.events:
+            if not response.fragment:
+                self.next_revision = response.events[-1].kv.mod_revision + 1
+        elif response.created:
+            self.next_revision = self.next_revision or response.header.revision + 1
+        elif self._trusts_progress and not response.canceled:
+            self.next_revision = max(self.next_revision, response.header.revision + 1)
 
 
 class Watcher:
-    """One client's watch of [key, range_end)."""
+    """One client with a stream."""
 
     def __init__(
         self, name: str, clock: Clock, rng: random.Random, pick: Callable[[], SimMember | None],
         look_s: float = LOOK_S,
     ) -> None:
         self.name = name
-        key, range_end = rng.choice(
-            ((b"c", b"d"), (b"c0/", b"c00"), (b"c1/0", b""), (b"\0", b"\0"), (b"c0/3", b"c1/3")))
-        self._wish = rpc.WatchCreateRequest(
-            key=key, range_end=range_end, prev_kv=rng.random() < 0.4,
-            fragment=rng.random() < 0.3, progress_notify=rng.random() < 0.5,
-            filters=rng.choice(((), (), (), (NOPUT,), (NODELETE,))))
-        self.sessions: list[Watched] = []
-        self.next_revision = 2
+        self.interests = [Interest(f"{name}.{n}", rng) for n in range(rng.choice((1, 1, 2, 3)))]
         self._clock = clock
         self._rng = rng
         self._pick = pick
         self._look_s = look_s
         self._stream: Stream | None = None
+
+    @property
+    def sessions(self) -> list[Watched]:
+        """All its watches."""
+        return [session for interest in self.interests for session in interest.sessions]
+
+    @property
+    def events(self) -> int:
+        """How many it was given."""
+        return sum(len(r.events) for w in self.sessions for r in w.responses)
 
     def start(self) -> None:
         """Begin to watch, and go on for ever."""
@@ -68,23 +127,11 @@ class Watcher:
             stream.read_again()
         elif choice < MOVE + SLOW:
             stream.slow = True
-        elif choice < MOVE + SLOW + 0.1:
+        elif choice < MOVE + SLOW + ASK:
             stream.ask_progress()
+        elif choice < MOVE + SLOW + ASK + CANCEL:
+            stream.cancel(self._rng.choice(self.interests))
         self._clock.after(self._look_s, self.start)
-
-    @property
-    def events(self) -> int:
-        """How many it was given."""
-        return sum(len(r.events) for w in self.sessions for r in w.responses)
-
-    def catch_up(self, member: SimMember) -> None:
-        """Resume at this member, and read everything."""
-        self.move(member)
-        for _ in range(TURNS_MAX):
-            if member.core is None or not member.core.watches.lagging:
-                return
-            member.turn()
-        raise InvariantBroken(f"{self.name} does not catch up at member {member.id}")
 
     def move(self, member: SimMember | None = None) -> None:
         """Resume, at this member or at any."""
@@ -94,44 +141,79 @@ class Watcher:
         member = member or self._pick()
         if member is None or not member.up:
             return
-        request = rpc.WatchCreateRequest()
-        request.CopyFrom(self._wish)
-        request.start_revision = self.next_revision
-        stream = self._stream = Stream(self, member, request)
-        self.sessions.append(Watched(self.name, request, stream.responses))
-        member.post(stream.open)
+        stream = self._stream = Stream(member)
+        stream.open(self.interests)
 
-    def take(self, response: rpc.WatchResponse) -> None:
-        """Where to go on: after what was given, or after what nobody can give any more."""
-        if response.compact_revision:
-            self.next_revision = response.compact_revision
-        elif response.events and not response.fragment:
-            self.next_revision = response.events[-1].kv.mod_revision + 1
+    def catch_up(self, member: SimMember) -> None:
+        """Resume at this member, read everything, and be told so."""
+        self.move(member)
+        stream, core = self._stream, member.core
+        for _ in range(TURNS_MAX):
+            member.turn()
+            if stream is None or core is None:
+                return
+            missing = [i for i in self.interests if not stream.has(i)]
+            if missing:  # cancelled, for compaction, or refused
+                stream.open(missing)
+            elif not core.watches.lagging:
+                stream.ask_progress()
+                future = any(i.next_revision > core.machine.revision + 1 for i in self.interests)
+                if not future and stream.told_revision != core.machine.revision:
+                    raise InvariantBroken(f"{self.name} is not told how far it is")
+                return
+        raise InvariantBroken(f"{self.name} does not catch up at member {member.id}")
 
 
 class Stream:
-    """The watch at one member: a `WatchSink` that falls silent when it is closed."""
+    """The watches at one member: a `WatchSink` that falls silent when it is closed."""
 
-    def __init__(
-        self, watcher: Watcher, member: SimMember, request: rpc.WatchCreateRequest
-    ) -> None:
-        self.responses: list[rpc.WatchResponse] = []
+    def __init__(self, member: SimMember) -> None:
         self.slow = False
-        self._watcher: Watcher | None = watcher
+        self.told_revision = 0
         self._member = member
         self._life = member.life
-        self._request = request
+        self._closed = False
         self._open: WatchStream | None = None
-
-    def open(self) -> None:
-        """In the member."""
-        self._open = self._member.service.watch(self)
-        self._open.request(rpc.WatchRequest(create_request=self._request))
+        self._asked: deque[tuple[Interest, list[rpc.WatchResponse]]] = deque()
+        """What was asked to be created, in order, and is not confirmed yet."""
+        self._watches: dict[int, tuple[Interest, list[rpc.WatchResponse]]] = {}
+        """By id, also those that are over: nothing must come for these."""
+        self._over: set[int] = set()
 
     @property
     def alive(self) -> bool:
         """Whether the member still is the process that the stream was opened at."""
-        return self._watcher is not None and self._member.up and self._member.life == self._life
+        return not self._closed and self._member.up and self._member.life == self._life
+
+    def has(self, interest: Interest) -> bool:
+        """Whether there is a watch of this, confirmed and not over."""
+        return self._id(interest) is not None
+
+    def open(self, interests: list[Interest]) -> None:
+        """Create a watch for each."""
+
+        def opened() -> None:
+            if self._closed:
+                return
+            if self._open is None:
+                self._open = self._member.service.watch(self)
+            for interest in interests:
+                self._create(self._open, interest)
+
+        self._member.post(opened)
+
+    def cancel(self, interest: Interest) -> None:
+        """Cancel its watch if there is one, and create another."""
+
+        def canceled(stream: WatchStream) -> None:
+            watch_id = self._id(interest)
+            if watch_id is not None:
+                stream.request(rpc.WatchRequest(
+                    cancel_request=rpc.WatchCancelRequest(watch_id=watch_id)))
+            if all(one is not interest for one, _ in self._asked):
+                self._create(stream, interest)
+
+        self._post(canceled)
 
     def ask_progress(self) -> None:
         """The client wants to know how far it is."""
@@ -143,36 +225,69 @@ class Stream:
         self.slow = False
         self._post(lambda stream: stream.drained())
 
-    def _post(self, call: Callable[[WatchStream], None]) -> None:
-        """In the member, if it still is the one that the stream was opened at."""
+    def close(self) -> None:
+        """The client goes elsewhere."""
+        if self.alive and self._open is not None:
+            self._member.post(self._open.close)
+        self._closed = True
 
-        def posted() -> None:
-            if self._open is not None and self._life == self._member.life:
-                call(self._open)
-
-        self._member.post(posted)
+    # See `WatchSink`.
 
     def send(self, response: rpc.WatchResponse) -> None:
-        """See `WatchSink`."""
-        if self._watcher is None:
+        """A response: to the watch with its id, or to all."""
+        if self._closed:
             return
         copy = rpc.WatchResponse()
         copy.CopyFrom(response)
-        self.responses.append(copy)
-        self._watcher.take(copy)
+        if copy.created and copy.canceled:
+            self._refused()
+            return
+        if copy.created:
+            self._watches[copy.watch_id] = self._asked.popleft()
+            self._over.discard(copy.watch_id)
+        if copy.watch_id == PROGRESS:
+            self.told_revision = copy.header.revision
+            to = [watch for watch_id, watch in self._watches.items()
+                  if watch_id not in self._over]
+        else:
+            to = [self._watches[copy.watch_id]]
+        for interest, responses in to:
+            responses.append(copy)
+            interest.take(copy)
         if copy.canceled:
-            self._watcher = None
+            self._over.add(copy.watch_id)
 
     def backlog_bytes(self) -> int:
-        """See `WatchSink`."""
+        """Too much while the client does not read."""
         return BACKLOG_BYTES if self.slow else 0
 
     def end(self, reason: Refused | None) -> None:
-        """See `WatchSink`."""
-        self._watcher = None
+        """The member ended it."""
+        self._closed = True
 
-    def close(self) -> None:
-        """The client goes elsewhere."""
-        if self.alive:
-            self._post(lambda stream: stream.close())
-        self._watcher = None
+    # In the member.
+
+    def _create(self, stream: WatchStream, interest: Interest) -> None:
+        request, responses = interest.create()
+        self._asked.append((interest, responses))
+        stream.request(rpc.WatchRequest(create_request=request))
+
+    def _refused(self) -> None:
+        interest, _ = self._asked.popleft()
+        request = interest.sessions[-1].request
+        if request.watch_id not in self._watches or request.watch_id in self._over:
+            raise InvariantBroken(f"a watch was refused for no reason: {request}")
+        interest.refused()
+
+    def _id(self, interest: Interest) -> int | None:
+        return next((watch_id for watch_id, (one, _) in self._watches.items()
+                     if one is interest and watch_id not in self._over), None)
+
+    def _post(self, call: Callable[[WatchStream], None]) -> None:
+        """If it still is the process that the stream was opened at."""
+
+        def posted() -> None:
+            if self._open is not None and self.alive:
+                call(self._open)
+
+        self._member.post(posted)

@@ -235,13 +235,15 @@ def test_is_create_is_told_by_the_revisions_of_the_key() -> None:
 
 
 def test_a_watch_is_canceled_only_for_what_is_compacted() -> None:
-    """The compaction was asked for, and what comes next is below it."""
+    """The compaction was asked for, and what comes next is below it; a bookmark counts."""
     assert judge(created(6), canceled(4), compacted=4) == []
     assert judge(given(*E2), canceled(4), compacted=4) == []
     assert wrong(judge(given(*E2), canceled(4), compacted=3), "which nobody asked for")
     assert wrong(judge(given(*E2, *E3, *E4), canceled(4), compacted=4), "to go on from 5")
     assert wrong(judge(bookmark(6), canceled(5), start=7, compacted=5), "to go on from 7")
-    assert judge(bookmark(6), canceled(5), key=b"c", range_end=b"", compacted=5) == []
+    assert wrong(judge(bookmark(6), canceled(5), key=b"c", range_end=b"", compacted=5),
+                 "to go on from 7")
+    assert wrong(judge(canceled(5), start=5, compacted=5), "to go on from 5")
 
 
 def test_a_watch_that_its_client_canceled_is_silent() -> None:
