@@ -36,7 +36,10 @@ ASK = 0.1
 """Chance at each look that it asks how far it is."""
 
 CANCEL = 0.1
-"""Chance at each look that it cancels a watch, to create it again."""
+"""Chance at each look that it cancels a watch, to create it again or to watch something else."""
+
+FORGET = 0.3
+"""Chance of the latter."""
 
 TURNS_MAX = 10_000
 """For catching up with everything that ever happened; a few are usual."""
@@ -53,7 +56,8 @@ PROGRESS = -1
 class Interest:
     """One range that a client watches, over as many watches as it takes."""
 
-    def __init__(self, name: str, rng: random.Random) -> None:
+    def __init__(self, name: str, rng: random.Random, newest: int = 1) -> None:
+        """`newest`: the newest revision that its client knows of."""
         key, range_end = rng.choice(
             ((b"c", b"d"), (b"c0/", b"c00"), (b"c1/0", b""), (b"\0", b"\0"), (b"c0/3", b"c1/3")))
         self._wish = rpc.WatchCreateRequest(
@@ -63,7 +67,7 @@ class Interest:
             watch_id=rng.choice((0, 0, 0, rng.randrange(1, 6))))
         self._trusts_progress = rng.random() < 0.5
         self._name = name
-        self.next_revision = rng.choice((1, 2, 2, 2, 0, rng.randrange(2, FUTURE)))
+        self.next_revision = rng.choice((1, 2, 2, 0, newest, newest + rng.randrange(FUTURE)))
         """Where to go on; 0 is now, whenever that is."""
         self.sessions: list[Watched] = []
 
@@ -102,6 +106,8 @@ class Watcher:
     ) -> None:
         self.name = name
         self.interests = [Interest(f"{name}.{n}", rng) for n in range(rng.choice((1, 1, 2, 3)))]
+        """All that it ever had."""
+        self._present = list(self.interests)
         self._clock = clock
         self._rng = rng
         self._pick = pick
@@ -127,11 +133,21 @@ class Watcher:
             stream.read_again()
         elif choice < MOVE + SLOW:
             stream.slow = True
-        elif choice < MOVE + SLOW + ASK:
+        elif choice < MOVE + SLOW + CANCEL:
+            self._cancel(stream)
+        if stream is not None and self._rng.random() < ASK:
             stream.ask_progress()
-        elif choice < MOVE + SLOW + ASK + CANCEL:
-            stream.cancel(self._rng.choice(self.interests))
         self._clock.after(self._look_s, self.start)
+
+    def _cancel(self, stream: Stream) -> None:
+        place = self._rng.randrange(len(self._present))
+        before = self._present[place]
+        if self._rng.random() < FORGET:
+            newest = max(interest.next_revision for interest in self._present)
+            other = Interest(f"{self.name}.{len(self.interests)}", self._rng, newest)
+            self.interests.append(other)
+            self._present[place] = other
+        stream.cancel(before, self._present[place])
 
     def move(self, member: SimMember | None = None) -> None:
         """Resume, at this member or at any."""
@@ -142,7 +158,9 @@ class Watcher:
         if member is None or not member.up:
             return
         stream = self._stream = Stream(member)
-        stream.open(self.interests)
+        stream.open(self._present)
+        if self._rng.random() < ASK:
+            stream.ask_progress()
 
     def catch_up(self, member: SimMember) -> None:
         """Resume at this member, read everything, and be told so."""
@@ -152,12 +170,12 @@ class Watcher:
             member.turn()
             if stream is None or core is None:
                 return
-            missing = [i for i in self.interests if not stream.has(i)]
+            missing = [i for i in self._present if not stream.has(i)]
             if missing:  # cancelled, for compaction, or refused
                 stream.open(missing)
             elif not core.watches.lagging:
                 stream.ask_progress()
-                future = any(i.next_revision > core.machine.revision + 1 for i in self.interests)
+                future = any(i.next_revision > core.machine.revision + 1 for i in self._present)
                 if not future and stream.told_revision != core.machine.revision:
                     raise InvariantBroken(f"{self.name} is not told how far it is")
                 return
@@ -192,26 +210,28 @@ class Stream:
     def open(self, interests: list[Interest]) -> None:
         """Create a watch for each."""
 
+        wanted = tuple(interests)
+
         def opened() -> None:
             if self._closed:
                 return
             if self._open is None:
                 self._open = self._member.service.watch(self)
-            for interest in interests:
+            for interest in wanted:
                 self._create(self._open, interest)
 
         self._member.post(opened)
 
-    def cancel(self, interest: Interest) -> None:
-        """Cancel its watch if there is one, and create another."""
+    def cancel(self, interest: Interest, then: Interest) -> None:
+        """Cancel the watch of one if there is one, and create one of the other."""
 
         def canceled(stream: WatchStream) -> None:
             watch_id = self._id(interest)
             if watch_id is not None:
                 stream.request(rpc.WatchRequest(
                     cancel_request=rpc.WatchCancelRequest(watch_id=watch_id)))
-            if all(one is not interest for one, _ in self._asked):
-                self._create(stream, interest)
+            if all(one is not then for one, _ in self._asked):
+                self._create(stream, then)
 
         self._post(canceled)
 
