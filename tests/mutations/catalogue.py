@@ -8,18 +8,8 @@ track record, and what each invariant in a module's header forbids.
 Not here: running them (run.py).
 """
 
-from typing import NamedTuple
-
-
-class Mutation(NamedTuple):
-    """One planted bug."""
-
-    name: str
-    module: str
-    old: str
-    new: str
-    safety: bool = True
-
+from mutation import Mutation
+from watches import WATCHES
 
 CATALOGUE = (
     # Elections.
@@ -153,33 +143,6 @@ CATALOGUE = (
              '        """A message from a peer. Wrong or stale ones are ignored."""\n'
              "        self._moved(now)\n",
              '        """A message from a peer. Wrong or stale ones are ignored."""\n'),
-    # Watches.
-    Mutation("a watcher that resumes skips a revision", "member/watchhub.py",
-             "start = create.start_revision or current + 1",
-             "start = create.start_revision + 1 or current + 1"),
-    Mutation("a watcher that resumes at the newest revision is not served it",
-             "member/watchhub.py", "synced=start > current)", "synced=start >= current)"),
-    Mutation("a watcher is given what it has", "member/watchhub.py",
-             "if event.revision >= watcher.next_revision and _wanted(watcher, event):",
-             "if _wanted(watcher, event):"),
-    Mutation("watchers sleep through a snapshot", "member/core.py",
-             "        self.watches.restart()\n", ""),
-    Mutation("a range is watched to its end and beyond", "member/watchhub.py",
-             'self.range_end == b"\\0" or key < self.range_end)',
-             'self.range_end == b"\\0" or key <= self.range_end)', safety=False),
-    Mutation("previous values are those of now", "member/watchhub.py",
-             "self.machine.previous(event.kv.key, event.revision)",
-             "self.machine.previous(event.kv.key, event.revision + 1)", safety=False),
-    Mutation("filters are taken the wrong way round", "member/watchhub.py",
-             "unwanted = NO_DELETE if", "unwanted = NO_PUT if", safety=False),
-    Mutation("progress is told before the events", "member/watchhub.py",
-             "        if all(w.synced and w.next_revision <= current + 1 for w in "
-             "stream.watchers.values()):\n", "        if True:\n"),
-    Mutation("a watcher that lags is given what is next, not what it missed",
-             "member/watchhub.py", "        self._detach(watcher)\n"
-             "        self._unsynced[watcher] = None",
-             "        self._detach(watcher)\n        watcher.next_revision += 1\n"
-             "        self._unsynced[watcher] = None"),
     # Configuration changes.
     Mutation("a joint configuration commits by its new half", "raft/quorum.py",
              "    return min(index, committed_index(outgoing, acked)) if outgoing else index",
@@ -233,7 +196,8 @@ CATALOGUE = (
              "            if entries and state.commit >= entries[0].index:",
              "            if False:", safety=False),
     Mutation("clean-up takes the newest value", "state/compaction.py",
-             "            if deleted or not is_newest_at(self._store, key, main, sub, target):",
+             "            if (deleted and main < target) or not is_newest_at(\n"
+             "                    self._store, key, main, sub, target):",
              "            if True:"),
     Mutation("clean-up goes one revision too far", "state/compaction.py",
              "        target = self._target\n", "        target = self._target + 1\n"),
@@ -293,17 +257,6 @@ CATALOGUE = (
              "kv.mod_revision < request.max_mod_revision"),
     Mutation("a compacted revision can be read", "state/ranges.py",
              "    if 0 < request.revision < store.compact_revision:", "    if False:"),
-    Mutation("a watcher that is slow loses what waits", "member/watchhub.py",
-             "        if watcher.stream.sink.backlog_bytes() > BACKLOG_BYTES_MAX:\n"
-             "            self._lag(watcher)\n            return\n",
-             "        if watcher.stream.sink.backlog_bytes() > BACKLOG_BYTES_MAX:\n"
-             "            return\n"),
-    Mutation("a watcher that caught up is given it all again", "member/watchhub.py",
-             "        watcher.next_revision = next_revision\n        watcher.sent_since",
-             "        watcher.sent_since"),
-    Mutation("a compacted watcher goes on", "member/watchhub.py",
-             "        if watcher.next_revision <= self.machine.compact_revision:",
-             "        if False:"),
     Mutation("a write that timed out is said to be refused for sure", "member/proposals.py",
              "        replies = self._refuse_in_flight(late, Problem.TIMED_OUT)",
              "        replies = self._refuse_in_flight(late, Problem.TOO_MANY_REQUESTS)"),
@@ -315,4 +268,5 @@ CATALOGUE = (
     Mutation("a stale linearizable read after a leader change", "member/core.py",
              "        self.reads.restart(self.now, all_rounds=True)\n        self.leases",
              "        self.leases", safety=False),
+    *WATCHES,
 )
