@@ -119,14 +119,17 @@ class MemberService:
 
         def answer(outcome: LeaseAnswer | Refused) -> None:
             if isinstance(outcome, Refused):
-                done(outcome)
-            elif outcome.ttl_s == 0:
-                done(rpc.LeaseTimeToLiveResponse(header=self.header(), ID=request.ID, TTL=-1))
-            else:
+                return done(outcome)
+
+            def found(_request: rpc.LeaseTimeToLiveRequest) -> rpc.LeaseTimeToLiveResponse:
+                if outcome.ttl_s == 0:
+                    return rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
                 keys = self._machine.leases.keys(request.ID) if request.keys else ()
-                done(rpc.LeaseTimeToLiveResponse(
-                    header=self.header(), ID=request.ID, TTL=outcome.remaining_s,
-                    grantedTTL=outcome.ttl_s, keys=keys))
+                return rpc.LeaseTimeToLiveResponse(
+                    ID=request.ID, TTL=outcome.remaining_s, grantedTTL=outcome.ttl_s, keys=keys)
+
+            # The time is the leader's; the keys are this member's own, and must not lag.
+            return self._read_with(request, found, done, serializable=not request.keys)
 
         self._core.leases.call(request.ID, answer, time_to_live=True)
         self._wake()
