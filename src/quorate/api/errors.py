@@ -31,6 +31,7 @@ class Code(IntEnum):
     FAILED_PRECONDITION = 9
     OUT_OF_RANGE = 11
     UNIMPLEMENTED = 12
+    INTERNAL = 13
     UNAVAILABLE = 14
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
@@ -48,6 +49,7 @@ HTTP_STATUS: dict[Code, tuple[int, str]] = {
     Code.FAILED_PRECONDITION: (400, "Bad Request"),
     Code.OUT_OF_RANGE: (400, "Bad Request"),
     Code.UNIMPLEMENTED: (501, "Not Implemented"),
+    Code.INTERNAL: (500, "Internal Server Error"),
     Code.UNAVAILABLE: (503, "Service Unavailable"),
     Code.DATA_LOSS: (500, "Internal Server Error"),
     Code.UNAUTHENTICATED: (401, "Unauthorized"),

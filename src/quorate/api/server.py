@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 from google.protobuf.message import Message as Proto
 
 from quorate.api.errors import Code, ErrorForm, form
+from quorate.api.methods import UNARY
 from quorate.api.watch import WatchExchange
 from quorate.member.service import Done, Health, Service
 from quorate.net.http1 import BodySink, Exchange, Request
@@ -51,25 +52,9 @@ class ApiHandler:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        s = service
-        self._unary: dict[str, Call] = {
-            "kv/range": Call(rpc.RangeRequest, s.range),
-            "kv/put": Call(rpc.PutRequest, s.put),
-            "kv/deleterange": Call(rpc.DeleteRangeRequest, s.delete_range),
-            "kv/txn": Call(rpc.TxnRequest, s.txn),
-            "kv/compaction": Call(rpc.CompactionRequest, s.compact),
-            "lease/grant": Call(rpc.LeaseGrantRequest, s.lease_grant),
-            "lease/revoke": Call(rpc.LeaseRevokeRequest, s.lease_revoke),
-            "kv/lease/revoke": Call(rpc.LeaseRevokeRequest, s.lease_revoke),
-            "lease/timetolive": Call(rpc.LeaseTimeToLiveRequest, s.lease_time_to_live),
-            "kv/lease/timetolive": Call(rpc.LeaseTimeToLiveRequest, s.lease_time_to_live),
-            "lease/leases": Call(rpc.LeaseLeasesRequest, s.lease_leases),
-            "kv/lease/leases": Call(rpc.LeaseLeasesRequest, s.lease_leases),
-            "cluster/member/list": Call(rpc.MemberListRequest, s.member_list),
-            "maintenance/status": Call(rpc.StatusRequest, s.status),
-            "maintenance/hashkv": Call(rpc.HashKVRequest, s.hash_kv),
-            "auth/authenticate": Call(rpc.AuthenticateRequest, s.authenticate),
-        }
+        self._unary = {
+            path: Call(unary.request, getattr(service, unary.call))
+            for unary in UNARY for path in unary.gateway}
         self._streams: set[WatchExchange] = set()
         self._version = json.dumps(
             {"etcdserver": SERVER_VERSION, "etcdcluster": CLUSTER_VERSION},

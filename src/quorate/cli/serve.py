@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from quorate.api.server import SERVER_VERSION, ApiHandler
+from quorate.api.port import ClientPort
+from quorate.api.server import SERVER_VERSION
 from quorate.disk.datadir import DataDirError
 from quorate.disk.snapshot_files import ImageDamaged
 from quorate.disk.wal import WalDamaged
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         for warning in config.warnings:
             print(f"quorate: warning: {warning}", file=sys.stderr)
         logs.set_up(config.log_level, config.log_outputs)
-        return run(config, ApiHandler, SERVER_VERSION)
+        return run(config, ClientPort, SERVER_VERSION)
     except ConfigError as wrong:
         print(f"quorate: {wrong}", file=sys.stderr)
         return 2 if wrong.usage else 1

@@ -30,7 +30,7 @@ from quorate.member.core import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.member.runtime import Runtime
 from quorate.member.serving import MemberService
-from quorate.net.http1 import Connections, Handler, Http1Protocol
+from quorate.net.connections import Connections
 from quorate.peers.handler import LocalMember
 from quorate.peers.transport import PeerTransport
 from quorate.state.errors import Problem, Refused
@@ -48,8 +48,12 @@ GC_THRESHOLDS = (50_000, 20, 50)
 """Requests leave no cycles behind; the default looks for them several times in each turn."""
 
 
-class Api(Handler, Protocol):
+class Api(Protocol):
     """What serves the client port."""
+
+    def protocol(
+        self, connections: Connections, loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Protocol: ...
 
     def end_streams(self) -> None: ...
 
@@ -146,7 +150,7 @@ class RunningMember:
         self.runtime.update_peers()
         for url in self.config.listen_client_urls:
             self._listeners.append(await self._loop.create_server(
-                lambda: Http1Protocol(self._api, self._connections, self._loop),
+                lambda: self._api.protocol(self._connections, self._loop),
                 url.host, url.port, backlog=1024))
         self.runtime.start()
         self._publish()

@@ -13,14 +13,13 @@ Not here: what requests mean (api/, peers/), TLS (a later issue).
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 import httptools
+
+from quorate.net.connections import Connections, Link
 
 HEAD_BYTES_MAX = 64 << 10
 BODY_BYTES_MAX = 4 << 20
@@ -40,7 +39,6 @@ REASONS = {
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
     504: "Gateway Timeout",
 }
-_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Request:
@@ -187,61 +185,6 @@ def _head(
 _HEADS: dict[tuple[int, str, bool], bytes] = {}
 
 
-class Connections:
-    """All connections of one server: deadlines, and an orderly end."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._open: set[Http1Protocol] = set()
-        self._ready: list[Http1Protocol] = []
-        self.draining = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def add(self, connection: Http1Protocol) -> None:
-        """A connection was made."""
-        self._open.add(connection)
-        if self._timer is None:
-            self._timer = self._loop.call_later(1.0, self._check)
-
-    def flush_soon(self, connection: Http1Protocol) -> None:
-        """Flush it at the end of this turn, together with all others."""
-        if not self._ready:
-            self._loop.call_soon(self.flush)
-        self._ready.append(connection)
-
-    def flush(self) -> None:
-        """Flush what waits for the end of the turn."""
-        ready, self._ready = self._ready, []
-        for connection in ready:
-            connection.flush()
-
-    def remove(self, connection: Http1Protocol) -> None:
-        """A connection is gone."""
-        self._open.discard(connection)
-
-    def drain(self) -> None:
-        """Close idle connections; the others when they have sent their replies."""
-        self.draining = True
-        for connection in list(self._open):
-            connection.close_if_idle()
-
-    def close(self) -> None:
-        """Close all at once."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for connection in list(self._open):
-            connection.abort()
-
-    def _check(self) -> None:
-        now = self._loop.time()
-        for connection in list(self._open):
-            connection.check_deadline(now)
-        self._timer = self._loop.call_later(1.0, self._check) if self._open else None
-
-
 class Http1Protocol(asyncio.Protocol):
     """One connection."""
 
@@ -252,13 +195,11 @@ class Http1Protocol(asyncio.Protocol):
         self._connections = connections
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
+        self._link: Link | None = None
         self._waiting: deque[Exchange] = deque()
         self._flushing = self._reading_paused = False
         self._began: float | None = None
         self._head_bytes = 0
-        self._descriptor = -1
         self.peer = ""
         self._reset()
 
@@ -276,23 +217,15 @@ class Http1Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
-        self.peer = str(transport.get_extra_info("peername"))
-        raw = transport.get_extra_info("socket")
-        if raw is not None and raw.family != socket.AF_UNIX:
-            # uvloop's stand-in makes a socket object for every call; this one is kept, and lets
-            # go of the descriptor, which is the transport's, when the connection is lost.
-            self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._descriptor = self._socket.fileno()
+        self._link = Link(transport)  # type: ignore[arg-type]  # uvloop's is no subclass
+        self.peer = self._link.peer
         self._connections.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._transport = None
-        if self._socket is not None:
-            self._socket.detach()
-            self._socket = None
+        if self._link is not None:
+            self._link.lost()
+            self._link = None
         self._connections.remove(self)
         if self._sink is not None:
             self._sink.lost()
@@ -302,23 +235,15 @@ class Http1Protocol(asyncio.Protocol):
                 exchange.on_disconnected()
         self._waiting.clear()
 
-    def _quick_ack(self) -> None:
-        """Acknowledge what has come of a request whose rest is still to come: a client that sends
-        head and body in two writes waits for that, and the kernel would take 40 ms
-        (patroni-contract §0.5). A complete request is acknowledged by its reply."""
-        if self._socket is not None and _QUICKACK is not None:
-            with suppress(OSError):  # when the connection is breaking the transport says so
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-
     def abort(self) -> None:
         """Close now."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._link is not None:
+            self._link.transport.abort()
 
     def close_if_idle(self) -> None:
         """Close unless a reply is owed."""
-        if self._transport is not None and not self._waiting and self._began is None:
-            self._transport.close()
+        if self._link is not None and not self._waiting and self._began is None:
+            self._link.transport.close()
 
     def check_deadline(self, now: float) -> None:
         """Close if a request has been coming in for too long."""
@@ -327,7 +252,7 @@ class Http1Protocol(asyncio.Protocol):
 
     def buffered(self) -> int:
         """Bytes the transport still has."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return 0 if self._link is None else self._link.buffered()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -356,9 +281,9 @@ class Http1Protocol(asyncio.Protocol):
                 self._refuse(cause.status, str(cause))
             else:
                 self._refuse(400, f"malformed request: {wrong}")
-        if self._began is not None:
-            self._quick_ack()
-            self._continue()
+        if self._began is not None and self._link is not None:
+            self._link.quick_ack()
+            self._continue(self._link)
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
@@ -382,13 +307,13 @@ class Http1Protocol(asyncio.Protocol):
         self._waiting.append(self._exchange)
         self._sink = self._handler.streams_body(self._request, self._exchange)
 
-    def _continue(self) -> None:
+    def _continue(self, link: Link) -> None:
         """Say once that a body may come, to a client that asks before it sends one."""
-        if self._request is None or self._continued or self._transport is None:
+        if self._request is None or self._continued:
             return
         self._continued = True
         if any(name.lower() == b"expect" for name, _ in self._headers):
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            link.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body."""
@@ -415,19 +340,19 @@ class Http1Protocol(asyncio.Protocol):
         else:
             request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             self._handler.on_request(request, exchange)
-        if len(self._waiting) >= PIPELINE_MAX and self._transport is not None:
+        if len(self._waiting) >= PIPELINE_MAX and self._link is not None:
             self._reading_paused = True
-            self._transport.pause_reading()
+            self._link.transport.pause_reading()
 
     def _refuse(self, status: int, text: str) -> None:
         """Say what is wrong and close: after malformed input nothing can be read."""
-        if self._transport is None:
+        if self._link is None:
             return
         owed = [data for exchange in self._waiting for data in exchange.take()[0]]
         body = text.encode()
         owed += (_head(status, "text/plain", b"", len(body), False), body)
-        self._transport.write(b"".join(owed))
-        self._transport.close()
+        self._link.transport.write(b"".join(owed))
+        self._link.transport.close()
 
     # Writing.
 
@@ -440,31 +365,18 @@ class Http1Protocol(asyncio.Protocol):
     def flush_now(self) -> None:
         """Write straight to the socket what it takes. The loop's transport would keep the bytes
         until the loop polls again, which a sync on the loop delays."""
-        transport = self._transport
-        if transport is None or self._socket is None or transport.get_write_buffer_size():
+        if self._link is None or not self._link.direct:
             return
         if len(self._waiting) != 1 or self._waiting[0].done:
             return
         data = b"".join(self._waiting[0].take()[0])
         if data:
-            self._send(transport, data)
-
-    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Straight to the socket while it takes everything, else through the transport."""
-        if self._socket is None or transport.get_write_buffer_size():
-            transport.write(data)
-            return
-        try:
-            sent = os.write(self._descriptor, data)
-        except OSError:  # full, or broken: the transport will find out
-            sent = 0
-        if sent < len(data):
-            transport.write(data[sent:])
+            self._link.send(data)
 
     def flush(self) -> None:
         """Write the replies that are complete, and what there is of the first that is not."""
         self._flushing = False
-        if self._transport is None:
+        if self._link is None:
             return
         out: list[bytes] = []
         keep_alive = True
@@ -478,14 +390,14 @@ class Http1Protocol(asyncio.Protocol):
             if not keep_alive:
                 break
         if out:
-            self._send(self._transport, out[0] if len(out) == 1 else b"".join(out))
+            self._link.send(out[0] if len(out) == 1 else b"".join(out))
         if not keep_alive:
-            self._transport.close()
+            self._link.transport.close()
         elif self._connections.draining:
             self.close_if_idle()
         elif self._reading_paused and len(self._waiting) < PIPELINE_MAX // 2:
             self._reading_paused = False
-            self._transport.resume_reading()
+            self._link.transport.resume_reading()
 
 
 class _TooLarge(Exception):

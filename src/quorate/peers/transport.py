@@ -17,7 +17,8 @@ import random
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from quorate.net.http1 import Connections, Exchange, Http1Protocol
+from quorate.net.connections import Connections
+from quorate.net.http1 import Exchange, Http1Protocol
 from quorate.peers.handler import LocalMember, PeerHandler
 from quorate.peers.server import STREAM_PATH, PeerServer, identity_headers
 from quorate.peers.snapshot import send_snapshot

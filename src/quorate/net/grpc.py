@@ -1,0 +1,283 @@
+"""gRPC over HTTP/2: messages in, messages and a status out.
+
+A handler gives for each path a `Method`. The message of a unary call is handed over when the
+request is complete; those of a stream one by one as they come.
+
+Not here: HTTP/2 (http2.py), what methods do and which errors there are (api/).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import quote
+
+from quorate.net.frames import Wrong
+from quorate.net.headers import Head
+from quorate.net.http2 import Http2Protocol
+from quorate.net.stream import Stream
+
+MESSAGE_BYTES_MAX = (2 << 20) + (512 << 10)
+"""Of a request: etcd's largest (1.5 MiB) and its overhead (512 KiB), and some; what is larger than
+a request may be is refused by the API in words."""
+
+TIMEOUT_S_MAX = 10 * 365 * 86400.0
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+DEADLINE_EXCEEDED, UNIMPLEMENTED, RESOURCE_EXHAUSTED, INTERNAL = 4, 12, 8, 13
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header that no table takes up (RFC 7541 §6.2.2)."""
+    return b"\x00" + _string(name) + _string(value)
+
+
+def _string(text: bytes) -> bytes:
+    size = len(text)
+    if size < 127:
+        return bytes((size,)) + text
+    out, size = bytearray((127,)), size - 127
+    while size > 127:
+        out.append(size & 127 | 128)
+        size >>= 7
+    out.append(size)
+    return bytes(out) + text
+
+
+_OK_HEAD = b"\x88" + literal(b"content-type", b"application/grpc")
+_OK_TRAILERS = literal(b"grpc-status", b"0") + literal(b"grpc-message", b"")
+_BAD_TYPE = literal(b":status", b"415")
+_BAD_METHOD = literal(b":status", b"405")
+
+
+class Handler(Protocol):
+    """What a server does with calls. Must not raise."""
+
+    def method(self, path: bytes) -> Method | None:
+        """The method of a path."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """`begin` is called when the call begins (streams) or is complete (unary, with the message,
+    which is not None then)."""
+
+    begin: Callable[[Call, bytes | None], None]
+    unary: bool = True
+
+
+class Call(Stream):
+    """One call."""
+
+    __slots__ = ("_head", "_method", "_parts", "_parts_bytes", "_started", "_timer", "messages",
+                 "on_drained", "on_end", "on_lost", "on_message", "taken")
+
+    def __init__(
+        self, connection: Http2Protocol, stream_id: int, head: Head, method: Method
+    ) -> None:
+        super().__init__(connection, stream_id)
+        self._head = head
+        self._method = method
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self._started = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.messages = 0
+        self.on_message: Callable[[bytes], None] | None = None
+        """Streams: each message of the client."""
+        self.on_end: Callable[[], None] | None = None
+        """Streams: the client sends no more."""
+        self.on_lost: Callable[[], None] | None = None
+        """The client does not want the reply any more; not called once it is complete."""
+        self.on_drained: Callable[[], None] | None = None
+        """The client has taken what it was sent."""
+
+    def metadata(self, name: bytes) -> bytes | None:
+        """The first value of this name."""
+        return self._head.get(name)
+
+    def start(self) -> None:
+        """Called once, when the head is there."""
+        timeout = self._head.get(b"grpc-timeout")
+        if timeout is not None:
+            seconds = _seconds(timeout)
+            if seconds is None:
+                return self.fail(INTERNAL, f"malformed grpc-timeout: {timeout!r}")
+            self._timer = self.connection.loop.call_later(seconds, self._expired)
+        if self._head.get(b"grpc-encoding") not in (None, b"identity"):
+            return self.fail(UNIMPLEMENTED, "grpc: Decompressor is not installed for "
+                             f"grpc-encoding \"{self._head.get(b'grpc-encoding')!r}\"")
+        if not self._method.unary:
+            self._method.begin(self, None)
+        return None
+
+    # The request.
+
+    def received(self, data: bytes) -> None:
+        """See `Stream`."""
+        if self._parts:
+            self._parts.append(data)
+            self._parts_bytes += len(data)
+            if self._parts_bytes - 5 < self._wanted():
+                return self.connection.kept(self, self._parts_bytes)
+            data = b"".join(self._parts)
+            self._parts = []
+        at, end = 0, len(data)
+        while end - at >= 5 and not self.finished:
+            size = int.from_bytes(data[at + 1:at + 5], "big")
+            if data[at]:
+                return self.fail(UNIMPLEMENTED, "grpc: compressed messages are not served")
+            if size > MESSAGE_BYTES_MAX:
+                return self.fail(RESOURCE_EXHAUSTED, f"grpc: received message larger than max "
+                                 f"({size} vs. {MESSAGE_BYTES_MAX})")
+            if end - at - 5 < size:
+                break
+            self._message(data[at + 5:at + 5 + size])
+            at += 5 + size
+        if at < end and not self.finished:
+            self._parts = [data[at:]]
+        self._parts_bytes = end - at
+        self.connection.kept(self, self._parts_bytes)
+        return None
+
+    def _wanted(self) -> int:
+        head = self._parts[0]
+        if len(head) < 5:
+            head = self._parts[0] = b"".join(self._parts)
+            del self._parts[1:]
+        return int.from_bytes(head[1:5], "big") if len(head) >= 5 else 0
+
+    def _message(self, message: bytes) -> None:
+        self.messages += 1
+        if not self._method.unary:
+            if self.on_message is not None:
+                self.on_message(message)
+        elif self.messages == 1:
+            self.taken = message
+        else:
+            self.fail(INTERNAL, "grpc: more than one message for a unary method")
+
+    def complete(self) -> None:
+        """See `Stream`."""
+        if self._parts_bytes:
+            return self.fail(INTERNAL, "grpc: the last message is cut off")
+        if self._method.unary:
+            if not self.messages:
+                return self.fail(INTERNAL, "grpc: a unary method needs a message")
+            return self._method.begin(self, self.taken)
+        if self.on_end is not None:
+            self.on_end()
+        return None
+
+    def late(self) -> None:
+        """See `Stream`."""
+        self.fail(DEADLINE_EXCEEDED, "the message did not come in time")
+
+    def lost(self) -> None:
+        """See `Stream`."""
+        self._stop_timer()
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def writable(self) -> None:
+        """See `Stream`."""
+        if self.on_drained is not None:
+            self.on_drained()
+
+    # The reply.
+
+    def reply(self, message: bytes) -> None:
+        """The one message of a unary call, and success."""
+        self._stop_timer()
+        self.send_whole(_OK_HEAD, b"\x00" + len(message).to_bytes(4, "big") + message,
+                        _OK_TRAILERS)
+
+    def send(self, message: bytes) -> None:
+        """One message of a stream."""
+        self.open()
+        self.send_data(b"\x00" + len(message).to_bytes(4, "big") + message)
+
+    def open(self) -> None:
+        """Let the client know that the call was taken, before there is a message."""
+        if not self._started:
+            self._started = True
+            self.send_headers(_OK_HEAD)
+
+    def finish(self) -> None:
+        """A stream ends well."""
+        self._stop_timer()
+        self.open()
+        self.send_headers(_OK_TRAILERS, last=True)
+
+    def fail(self, code: int, text: str) -> None:
+        """The call ends with an error."""
+        self._stop_timer()
+        status = literal(b"grpc-status", b"%d" % code) + literal(
+            b"grpc-message", quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode())
+        self.send_headers(status if self._started else _OK_HEAD + status, last=True)
+
+    def _expired(self) -> None:
+        lost, self.on_lost = self.on_lost, None
+        self.fail(DEADLINE_EXCEEDED, "context deadline exceeded")
+        if lost is not None:
+            lost()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _seconds(timeout: bytes) -> float | None:
+    unit = _UNITS.get(timeout[-1:])
+    digits = timeout[:-1]
+    if unit is None or not digits.isdigit() or len(digits) > 8:
+        return None
+    return min(int(digits) * unit, TIMEOUT_S_MAX)
+
+
+class _Rejected(Stream):
+    """A request that is no call: answered at once."""
+
+    __slots__ = ()
+
+    def received(self, data: bytes) -> None:
+        """It does not matter."""
+
+    def complete(self) -> None:
+        """It has been answered."""
+
+
+def opener(handler: Handler) -> Callable[[Http2Protocol, int, Head], Stream]:
+    """What makes the streams of an `Http2Protocol`."""
+
+    def open_(connection: Http2Protocol, stream_id: int, head: Head) -> Stream:
+        content_type = head.get(b"content-type") or b""
+        if head.method != b"POST" or not content_type.startswith(b"application/grpc"):
+            rejected = _Rejected(connection, stream_id)
+            rejected.send_headers(
+                _BAD_METHOD if head.method != b"POST" else _BAD_TYPE, last=True)
+            return rejected
+        method = handler.method(head.path)
+        if method is None:
+            path = head.path.decode("latin-1")
+            service, _, name = path.lstrip("/").rpartition("/")
+            call = Call(connection, stream_id, head, _NONE)
+            call.fail(UNIMPLEMENTED, f"unknown method {name} for service {service}")
+            return call
+        call = Call(connection, stream_id, head, method)
+        call.start()
+        return call
+
+    return open_
+
+
+def _nothing(_call: Call, _message: bytes | None) -> None:
+    pass
+
+
+_NONE = Method(_nothing)
+
+__all__ = ["Call", "Handler", "Method", "Wrong", "opener"]

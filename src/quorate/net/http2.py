@@ -1,0 +1,509 @@
+"""HTTP/2 server protocol (RFC 9113): frames in, streams out. Callbacks only, no task per stream.
+
+What a stream means is the business of the `Stream` subclass that the server makes for each request
+(grpc.py). Frames of one read are handled in one go; everything for one connection that a loop turn
+brings leaves as one write.
+
+Invariants: nothing that a client sends raises into the loop; every buffer, table and count has a
+limit, and a client that exceeds one is told which before its connection closes; what is received
+is credited to the client's windows only when it is not kept any more.
+
+Not here: header blocks (headers.py), messages and status (grpc.py), TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quorate.net.connections import Connections, Link
+from quorate.net.flood import FloodGuard, PingPolicy
+from quorate.net.frames import (
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME, FRAME_BYTES_MAX, GOAWAY, HEADERS,
+    INITIAL_WINDOW, MAX_FRAME, PADDED, PING, PREFACE, PRIORITIZED, PRIORITY, PUSH, RST, SETTING,
+    SETTINGS, WINDOW, WINDOW_MAX, Fatal, Wrong, frame, goaway, unpadded,
+)
+from quorate.net.headers import Head, HeaderDecoder, Malformed, Unreadable
+from quorate.net.stream import Stream
+
+STREAMS_MAX = 10_000
+"""Of one connection at once: watches, mostly."""
+
+HEADER_BLOCK_BYTES_MAX = 16 << 10
+CONTINUATIONS_MAX = 8
+STREAM_WINDOW = 4 << 20
+"""More than the largest message, so a stream never waits for credit inside one."""
+
+CONNECTION_WINDOW = 8 << 20
+"""What a client may make a member keep of messages that are not complete."""
+
+UNREAD_BYTES_MAX = 4 << 20
+"""Of replies that the client does not take; beyond it, its requests are not read."""
+
+UPDATE_BYTES_CHEAP = 1024
+"""Window updates below this count as control frames."""
+
+REQUEST_SECONDS_MAX = 15.0
+"""From the first byte of a frame, a header block or a message to its last."""
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """As etcd's `grpc-keepalive-*`: seconds between a client's pings at least, of silence before
+    the server pings, and to wait for an answer."""
+
+    min_s: float = 5.0
+    interval_s: float = 7200.0
+    timeout_s: float = 20.0
+
+
+Opener = Callable[["Http2Protocol", int, Head], Stream]
+"""Makes the stream of a request."""
+
+
+class Http2Protocol(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(
+        self, opener: Opener, connections: Connections, loop: asyncio.AbstractEventLoop,
+        keep_alive: KeepAlive = KeepAlive(),
+    ) -> None:
+        self._opener = opener
+        self._connections = connections
+        self._loop = loop
+        self._keep_alive = keep_alive
+        self._link: Link | None = None
+        self._streams: dict[int, Stream] = {}
+        self._waiting: dict[Stream, None] = {}
+        """Streams that wait for the connection's window or their own, in turn."""
+        self._last_id = 0
+        self._buffer = b""
+        self._prefaced = self._settled = self._going = False
+        self._began: float | None = None
+        self._headers = HeaderDecoder()
+        self._block: list[bytes] | None = None
+        self._block_of = (0, 0)
+        self._received = self._kept = 0
+        self._out: list[bytes] = []
+        self._flushing = self._reading_paused = False
+        self._guard = FloodGuard()
+        self._pings = PingPolicy(keep_alive.min_s)
+        self._heard_at = loop.time()
+        self._pinged_at: float | None = None
+        self.window = self.initial_window = 65_535
+        self.frame_max = FRAME_BYTES_MAX
+
+    @property
+    def peer(self) -> str:
+        """Address of the client, for messages."""
+        return "" if self._link is None else self._link.peer
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """For timers of streams."""
+        return self._loop
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server stops."""
+        return self._connections.draining
+
+    # Connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self.attach(Link(transport))  # type: ignore[arg-type]  # uvloop's is no subclass
+
+    def attach(self, link: Link) -> None:
+        """Begin on a connection, of which another protocol may have read something."""
+        self._link = link
+        self._connections.add(self)
+        self._began = self._loop.time()
+        settings = ((3, STREAMS_MAX), (INITIAL_WINDOW, STREAM_WINDOW),
+                    (6, HEADER_BLOCK_BYTES_MAX))
+        self.write(frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*one) for one in settings))
+                   + frame(WINDOW, 0, 0, (CONNECTION_WINDOW - 65_535).to_bytes(4, "big")))
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        if self._link is not None:
+            self._link.lost()
+            self._link = None
+        self._connections.remove(self)
+        streams, self._streams = self._streams, {}
+        self._waiting.clear()
+        for stream in streams.values():
+            stream.finished = True
+            stream.lost()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._link is not None:
+            self._link.transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Take no new streams; close when there is none left."""
+        if self._link is None:
+            return
+        if not self._going:
+            self._going = True
+            self.write(goaway(self._last_id, Wrong.NO_ERROR, ""))
+        if not self._streams:
+            self.flush()
+            self._link.transport.close()
+
+    def check_deadline(self, now: float) -> None:
+        """Close if something has been coming in for too long, or nobody is there."""
+        if self._began is not None and now - self._began > REQUEST_SECONDS_MAX:
+            return self.abort()
+        if self._kept:
+            for stream in [s for s in self._streams.values()
+                           if s.began is not None and now - s.began > REQUEST_SECONDS_MAX]:
+                stream.late()
+        if self._pinged_at is not None:
+            if now - self._pinged_at > self._keep_alive.timeout_s:
+                self.abort()
+        elif now - self._heard_at > self._keep_alive.interval_s:
+            self._pinged_at = now
+            self.write(frame(PING, 0, 0, bytes(8)))
+        return None
+
+    # Reading.
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._heard_at, self._pinged_at = self._loop.time(), None
+        try:
+            self._read(self._buffer + data if self._buffer else data)
+        except Fatal as fatal:
+            self._fail(fatal)
+            return
+        self._credit()
+        link = self._link
+        if self._began is not None and link is not None:
+            link.quick_ack()
+
+    def _read(self, data: bytes) -> None:
+        at, end = 0, len(data)
+        if not self._prefaced:
+            if not PREFACE.startswith(data[:len(PREFACE)]):
+                raise Fatal(Wrong.PROTOCOL_ERROR, "the connection does not begin as HTTP/2")
+            if end < len(PREFACE):
+                self._buffer = data
+                return
+            self._prefaced, at = True, len(PREFACE)
+        while end - at >= 9:
+            size_type, flags, stream_id = FRAME.unpack_from(data, at)
+            size = size_type >> 8
+            if size > FRAME_BYTES_MAX:
+                raise Fatal(Wrong.FRAME_SIZE_ERROR, f"a frame of {size} bytes is larger than "
+                                                    f"{FRAME_BYTES_MAX}")
+            stop = at + 9 + size
+            if stop > end:
+                break
+            self._frame(size_type & 0xFF, flags, stream_id & WINDOW_MAX, data[at + 9:stop])
+            at = stop
+            if self._link is None:
+                return
+        self._buffer = data[at:]
+        if not self._buffer and self._block is None and self._settled:
+            self._began = None
+        elif self._began is None:
+            self._began = self._loop.time()
+
+    def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if not self._settled and type_ != SETTINGS:
+            raise Fatal(Wrong.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+        if self._block is not None and type_ != CONTINUATION:
+            raise Fatal(Wrong.PROTOCOL_ERROR, "a header block was interrupted")
+        if type_ == DATA:
+            self._on_data(flags, stream_id, payload)
+        elif type_ == HEADERS:
+            self._on_headers(flags, stream_id, payload)
+        elif type_ == WINDOW:
+            self._on_window(stream_id, payload)
+        else:
+            if not self._guard.control(self._loop.time()):
+                raise Fatal(Wrong.ENHANCE_YOUR_CALM, "too many control frames")
+            handle = _OTHERS.get(type_)
+            if handle is not None:
+                handle(self, flags, stream_id, payload)
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id & 1:
+            raise Fatal(Wrong.PROTOCOL_ERROR, f"stream {stream_id} is not a client's")
+        block = unpadded(payload) if flags & PADDED else payload
+        if flags & PRIORITIZED:
+            if len(block) < 5:
+                raise Fatal(Wrong.FRAME_SIZE_ERROR, "the priority is cut off")
+            block = block[5:]
+        if flags & END_HEADERS:
+            self._on_block(flags, stream_id, block)
+        else:
+            self._block, self._block_of = [block], (flags, stream_id)
+
+    def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if self._block is None or stream_id != self._block_of[1]:
+            raise Fatal(Wrong.PROTOCOL_ERROR, "a continuation of no header block")
+        self._block.append(payload)
+        if (len(self._block) > CONTINUATIONS_MAX
+                or sum(map(len, self._block)) > HEADER_BLOCK_BYTES_MAX):
+            raise Fatal(Wrong.ENHANCE_YOUR_CALM, f"a header block has more than "
+                        f"{CONTINUATIONS_MAX} frames or {HEADER_BLOCK_BYTES_MAX} bytes")
+        if flags & END_HEADERS:
+            block, self._block = b"".join(self._block), None
+            self._on_block(self._block_of[0], stream_id, block)
+
+    def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
+        stream = self._streams.get(stream_id)
+        try:
+            if stream is not None or stream_id <= self._last_id:
+                self._headers.skip(block)
+                if stream is not None and not flags & END_STREAM:
+                    raise Fatal(Wrong.PROTOCOL_ERROR, f"stream {stream_id} was opened twice")
+                if stream is not None:
+                    self._end(stream)
+                return
+            self._last_id = stream_id
+            head = self._headers.request(block)
+        except Unreadable as wrong:
+            raise Fatal(Wrong.COMPRESSION_ERROR, str(wrong)) from wrong
+        except Malformed:
+            return self._reject(stream_id, Wrong.PROTOCOL_ERROR)
+        if len(self._streams) >= STREAMS_MAX or self._going:
+            return self._reject(stream_id, Wrong.REFUSED_STREAM)
+        stream = self._streams[stream_id] = self._opener(self, stream_id, head)
+        if stream.finished:  # it was answered at once
+            self._streams.pop(stream_id, None)
+        elif flags & END_STREAM:
+            self._end(stream)
+        return None
+
+    def _reject(self, stream_id: int, code: Wrong) -> None:
+        if not self._guard.reset(self._loop.time()):
+            raise Fatal(Wrong.ENHANCE_YOUR_CALM, "too many streams were rejected")
+        self.write(frame(RST, 0, stream_id, code.to_bytes(4, "big")))
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        self._received += size
+        if self._received > CONNECTION_WINDOW:
+            raise Fatal(Wrong.FLOW_CONTROL_ERROR, "more data than the connection's window allows")
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if not stream_id or stream_id > self._last_id:
+                raise Fatal(Wrong.PROTOCOL_ERROR, f"data for stream {stream_id}, which is idle")
+            return  # it has been reset, which the client may not know yet
+        stream.received_bytes += size
+        if stream.ended or stream.received_bytes > STREAM_WINDOW:
+            self._streams.pop(stream_id)
+            stream.finished = True
+            self._keep(stream, 0)
+            stream.lost()
+            code = Wrong.STREAM_CLOSED if stream.ended else Wrong.FLOW_CONTROL_ERROR
+            return self._reject(stream_id, code)
+        data = unpadded(payload) if flags & PADDED else payload
+        if data:
+            stream.received(data)
+        elif not flags & END_STREAM and not self._guard.control(self._loop.time()):
+            raise Fatal(Wrong.ENHANCE_YOUR_CALM, "too many empty frames")
+        if flags & END_STREAM and not stream.finished:
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        if not stream.ended:
+            stream.ended = True
+            stream.complete()
+
+    def _on_priority(self, _flags: int, _stream_id: int, payload: bytes) -> None:
+        if len(payload) != 5:
+            raise Fatal(Wrong.FRAME_SIZE_ERROR, "a priority has 5 bytes")
+
+    def _on_reset(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Fatal(Wrong.FRAME_SIZE_ERROR, "a reset has 4 bytes")
+        if not stream_id or stream_id > self._last_id:
+            raise Fatal(Wrong.PROTOCOL_ERROR, f"a reset of stream {stream_id}, which is idle")
+        if not self._guard.reset(self._loop.time()):
+            raise Fatal(Wrong.ENHANCE_YOUR_CALM, "too many streams were reset")
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.finished = True
+            self.forget(stream)
+            stream.lost()
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id or len(payload) % 6 or (flags & ACK and payload):
+            raise Fatal(Wrong.FRAME_SIZE_ERROR, "malformed settings")
+        self._settled = True
+        if flags & ACK:
+            return
+        for name, value in SETTING.iter_unpack(payload):
+            if name == INITIAL_WINDOW:
+                if value > WINDOW_MAX:
+                    raise Fatal(Wrong.FLOW_CONTROL_ERROR, f"a window of {value}")
+                change, self.initial_window = value - self.initial_window, value
+                for stream in self._streams.values():
+                    self._widen(stream, change)
+            elif name == MAX_FRAME:
+                if not FRAME_BYTES_MAX <= value < 1 << 24:
+                    raise Fatal(Wrong.PROTOCOL_ERROR, f"frames of {value} bytes")
+                self.frame_max = min(value, 64 << 10)
+        self.write(frame(SETTINGS, ACK, 0))
+        self._pump()
+
+    def _on_push(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
+        raise Fatal(Wrong.PROTOCOL_ERROR, "clients do not push")
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id or len(payload) != 8:
+            raise Fatal(Wrong.FRAME_SIZE_ERROR, "a ping has 8 bytes and no stream")
+        if flags & ACK:
+            return
+        if not self._pings.ping(self._loop.time(), active=bool(self._streams)):
+            raise Fatal(Wrong.ENHANCE_YOUR_CALM, "too_many_pings")
+        self.write(frame(PING, ACK, 0, payload))
+
+    def _on_goaway(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
+        """The client opens no more streams; it will close."""
+
+    def _on_window(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Fatal(Wrong.FRAME_SIZE_ERROR, "a window update has 4 bytes")
+        more = int.from_bytes(payload, "big") & WINDOW_MAX
+        if more < UPDATE_BYTES_CHEAP and not self._guard.control(self._loop.time()):
+            raise Fatal(Wrong.ENHANCE_YOUR_CALM, "too many small window updates")
+        if stream_id:
+            stream = self._streams.get(stream_id)
+            if stream is None:
+                if stream_id > self._last_id:
+                    raise Fatal(Wrong.PROTOCOL_ERROR, f"stream {stream_id} is idle")
+                return
+            if not more:
+                return stream.reset(Wrong.PROTOCOL_ERROR)
+            self._widen(stream, more)
+            if stream in self._waiting:
+                self._pump()
+            return
+        if not more or self.window + more > WINDOW_MAX:
+            raise Fatal(Wrong.FLOW_CONTROL_ERROR if more else Wrong.PROTOCOL_ERROR,
+                        f"the connection's window cannot grow by {more}")
+        self.window += more
+        self._pump()
+
+    def _widen(self, stream: Stream, more: int) -> None:
+        stream.window += more
+        if stream.window > WINDOW_MAX:
+            raise Fatal(Wrong.FLOW_CONTROL_ERROR, f"the window of stream {stream.id} overflows")
+
+    def _fail(self, fatal: Fatal) -> None:
+        """Say what is wrong and close."""
+        self.write(goaway(self._last_id, fatal.code, str(fatal)))
+        self.flush()
+        if self._link is not None:
+            self._link.transport.close()
+
+    # What is kept and credited.
+
+    def _keep(self, stream: Stream, size: int) -> None:
+        """So much of what a stream received is not complete."""
+        self._kept += size - stream.kept
+        stream.kept = size
+
+    def _credit(self) -> None:
+        """Let the client send again what is not kept."""
+        free = self._received - self._kept
+        if free >= CONNECTION_WINDOW // 4 and self._link is not None:
+            self._received -= free
+            self.write(frame(WINDOW, 0, 0, free.to_bytes(4, "big")))
+
+    # For streams.
+
+    def kept(self, stream: Stream, size: int) -> None:
+        """A stream keeps so much for now; when that is less than it received, and much, the client
+        may send it more."""
+        self._keep(stream, size)
+        if size:
+            if stream.began is None:
+                stream.began = self._loop.time()
+            return
+        stream.began = None
+        if stream.received_bytes >= STREAM_WINDOW // 4 and not stream.ended:
+            self.write(frame(WINDOW, 0, stream.id, stream.received_bytes.to_bytes(4, "big")))
+            stream.received_bytes = 0
+
+    def forget(self, stream: Stream) -> None:
+        """A stream is over."""
+        self._streams.pop(stream.id, None)
+        self._waiting.pop(stream, None)
+        if stream.kept:
+            self._keep(stream, 0)
+        if self._going and not self._streams:
+            self.flush_soon()
+
+    def wait(self, stream: Stream) -> None:
+        """A stream waits for room."""
+        self._waiting[stream] = None
+
+    def sent_something(self) -> None:
+        """Something useful left."""
+        self._pings.sent = True
+
+    def _pump(self) -> None:
+        for stream in list(self._waiting):
+            del self._waiting[stream]
+            if not stream.pump() and not stream.finished:
+                stream.writable()
+            if self.window <= 0:
+                break
+
+    # Writing.
+
+    def buffered(self) -> int:
+        """Bytes the transport still has."""
+        return 0 if self._link is None else self._link.buffered()
+
+    def write(self, data: bytes) -> None:
+        """At the end of this turn."""
+        self._out.append(data)
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """At the end of this turn, together with all other connections."""
+        if not self._flushing:
+            self._flushing = True
+            self._connections.flush_soon(self)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        self._flushing = False
+        link, out = self._link, self._out
+        self._out = []
+        if link is None:
+            return
+        if out:
+            link.send(out[0] if len(out) == 1 else b"".join(out))
+            if not self._reading_paused and link.buffered() > UNREAD_BYTES_MAX:
+                self._reading_paused = True
+                link.transport.pause_reading()
+        if self._going and not self._streams:
+            link.transport.close()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol; streams look at `buffered` themselves."""
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol: the client has taken what there was."""
+        if self._reading_paused and self._link is not None:
+            self._reading_paused = False
+            self._link.transport.resume_reading()
+        for stream in list(self._streams.values()):
+            stream.writable()
+
+
+_OTHERS: dict[int, Callable[[Http2Protocol, int, int, bytes], None]] = {
+    PRIORITY: Http2Protocol._on_priority, RST: Http2Protocol._on_reset,
+    SETTINGS: Http2Protocol._on_settings, PUSH: Http2Protocol._on_push,
+    PING: Http2Protocol._on_ping, GOAWAY: Http2Protocol._on_goaway,
+    CONTINUATION: Http2Protocol._on_continuation}
+"""By type; others are ignored."""
