@@ -6,6 +6,8 @@ Not here: frames (http2.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 CONTROL_FRAMES_MAX = 10_000
 """At once."""
 
@@ -73,3 +75,13 @@ class PingPolicy:
         if now - last < (self._min_s if active else IDLE_PING_MIN_S):
             self._strikes += 1
         return self._strikes <= PING_STRIKES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """As etcd's `grpc-keepalive-*`: seconds between a client's pings at least, of silence before
+    the server pings, and to wait for an answer."""
+
+    min_s: float = 5.0
+    interval_s: float = 7200.0
+    timeout_s: float = 20.0

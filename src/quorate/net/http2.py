@@ -15,23 +15,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from quorate.net.connections import Connections, Link
-from quorate.net.flood import FloodGuard, PingPolicy
+from quorate.net.flood import FloodGuard, KeepAlive, PingPolicy
 from quorate.net.frames import (
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME, FRAME_BYTES_MAX, GOAWAY, HEADERS,
-    INITIAL_WINDOW, MAX_FRAME, PADDED, PING, PREFACE, PRIORITIZED, PRIORITY, PUSH, RST, SETTING,
-    SETTINGS, WINDOW, WINDOW_MAX, Fatal, Wrong, frame, goaway, unpadded,
+    ACK, DATA, END_STREAM, FRAME_BYTES_MAX, GOAWAY, HEADERS, INITIAL_WINDOW, MAX_FRAME, PADDED,
+    PING, PRIORITY, PUSH, RST, SETTING, SETTINGS, WINDOW, WINDOW_MAX, Fatal, Wrong, frame,
+    goaway, unpadded,
 )
 from quorate.net.headers import Head, HeaderDecoder, Malformed, Unreadable
+from quorate.net.reader import HEADER_BLOCK_BYTES_MAX, FrameReader
 from quorate.net.stream import Stream
 
 STREAMS_MAX = 10_000
 """Of one connection at once: watches, mostly."""
 
-HEADER_BLOCK_BYTES_MAX = 16 << 10
-CONTINUATIONS_MAX = 8
 STREAM_WINDOW = 4 << 20
 """More than the largest message, so a stream never waits for credit inside one."""
 
@@ -46,16 +44,6 @@ UPDATE_BYTES_CHEAP = 1024
 
 REQUEST_SECONDS_MAX = 15.0
 """From the first byte of a frame, a header block or a message to its last."""
-
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
-    """As etcd's `grpc-keepalive-*`: seconds between a client's pings at least, of silence before
-    the server pings, and to wait for an answer."""
-
-    min_s: float = 5.0
-    interval_s: float = 7200.0
-    timeout_s: float = 20.0
-
 
 Opener = Callable[["Http2Protocol", int, Head], Stream]
 """Makes the stream of a request."""
@@ -77,12 +65,11 @@ class Http2Protocol(asyncio.Protocol):
         self._waiting: dict[Stream, None] = {}
         """Streams that wait for the connection's window or their own, in turn."""
         self._last_id = 0
-        self._buffer = b""
-        self._prefaced = self._settled = self._going = False
+        self._reader = FrameReader(self._frame)
+        self._going = False
         self._began: float | None = None
+        """When what is incomplete began, be it a frame, a header block or the connection."""
         self._headers = HeaderDecoder()
-        self._block: list[bytes] | None = None
-        self._block_of = (0, 0)
         self._received = self._kept = 0
         self._out: list[bytes] = []
         self._flushing = self._reading_paused = False
@@ -174,48 +161,21 @@ class Http2Protocol(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._heard_at, self._pinged_at = self._loop.time(), None
         try:
-            self._read(self._buffer + data if self._buffer else data)
+            self._reader.read(data)
         except Fatal as fatal:
             self._fail(fatal)
             return
         self._credit()
-        link = self._link
-        if self._began is not None and link is not None:
-            link.quick_ack()
-
-    def _read(self, data: bytes) -> None:
-        at, end = 0, len(data)
-        if not self._prefaced:
-            if not PREFACE.startswith(data[:len(PREFACE)]):
-                raise Fatal(Wrong.PROTOCOL_ERROR, "the connection does not begin as HTTP/2")
-            if end < len(PREFACE):
-                self._buffer = data
-                return
-            self._prefaced, at = True, len(PREFACE)
-        while end - at >= 9:
-            size_type, flags, stream_id = FRAME.unpack_from(data, at)
-            size = size_type >> 8
-            if size > FRAME_BYTES_MAX:
-                raise Fatal(Wrong.FRAME_SIZE_ERROR, f"a frame of {size} bytes is larger than "
-                                                    f"{FRAME_BYTES_MAX}")
-            stop = at + 9 + size
-            if stop > end:
-                break
-            self._frame(size_type & 0xFF, flags, stream_id & WINDOW_MAX, data[at + 9:stop])
-            at = stop
-            if self._link is None:
-                return
-        self._buffer = data[at:]
-        if not self._buffer and self._block is None and self._settled:
+        if self._reader.between_frames:
             self._began = None
-        elif self._began is None:
-            self._began = self._loop.time()
+            return
+        if self._began is None:
+            self._began = self._heard_at
+        if self._link is not None:
+            self._link.quick_ack()
 
-    def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if not self._settled and type_ != SETTINGS:
-            raise Fatal(Wrong.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-        if self._block is not None and type_ != CONTINUATION:
-            raise Fatal(Wrong.PROTOCOL_ERROR, "a header block was interrupted")
+    def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes) -> bool:
+        """One frame; whether to go on reading."""
         if type_ == DATA:
             self._on_data(flags, stream_id, payload)
         elif type_ == HEADERS:
@@ -228,33 +188,11 @@ class Http2Protocol(asyncio.Protocol):
             handle = _OTHERS.get(type_)
             if handle is not None:
                 handle(self, flags, stream_id, payload)
+        return self._link is not None
 
-    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+    def _on_headers(self, flags: int, stream_id: int, block: bytes) -> None:
         if not stream_id & 1:
             raise Fatal(Wrong.PROTOCOL_ERROR, f"stream {stream_id} is not a client's")
-        block = unpadded(payload) if flags & PADDED else payload
-        if flags & PRIORITIZED:
-            if len(block) < 5:
-                raise Fatal(Wrong.FRAME_SIZE_ERROR, "the priority is cut off")
-            block = block[5:]
-        if flags & END_HEADERS:
-            self._on_block(flags, stream_id, block)
-        else:
-            self._block, self._block_of = [block], (flags, stream_id)
-
-    def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if self._block is None or stream_id != self._block_of[1]:
-            raise Fatal(Wrong.PROTOCOL_ERROR, "a continuation of no header block")
-        self._block.append(payload)
-        if (len(self._block) > CONTINUATIONS_MAX
-                or sum(map(len, self._block)) > HEADER_BLOCK_BYTES_MAX):
-            raise Fatal(Wrong.ENHANCE_YOUR_CALM, f"a header block has more than "
-                        f"{CONTINUATIONS_MAX} frames or {HEADER_BLOCK_BYTES_MAX} bytes")
-        if flags & END_HEADERS:
-            block, self._block = b"".join(self._block), None
-            self._on_block(self._block_of[0], stream_id, block)
-
-    def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
         stream = self._streams.get(stream_id)
         try:
             if stream is not None or stream_id <= self._last_id:
@@ -335,7 +273,6 @@ class Http2Protocol(asyncio.Protocol):
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id or len(payload) % 6 or (flags & ACK and payload):
             raise Fatal(Wrong.FRAME_SIZE_ERROR, "malformed settings")
-        self._settled = True
         if flags & ACK:
             return
         for name, value in SETTING.iter_unpack(payload):
@@ -504,6 +441,5 @@ class Http2Protocol(asyncio.Protocol):
 _OTHERS: dict[int, Callable[[Http2Protocol, int, int, bytes], None]] = {
     PRIORITY: Http2Protocol._on_priority, RST: Http2Protocol._on_reset,
     SETTINGS: Http2Protocol._on_settings, PUSH: Http2Protocol._on_push,
-    PING: Http2Protocol._on_ping, GOAWAY: Http2Protocol._on_goaway,
-    CONTINUATION: Http2Protocol._on_continuation}
+    PING: Http2Protocol._on_ping, GOAWAY: Http2Protocol._on_goaway}
 """By type; others are ignored."""

@@ -1,76 +1,12 @@
 """HTTP/1.1: what comes in pieces, in rows, or broken."""
 
-from collections.abc import Callable
-
 import pytest
+from turns import Loop, Transport
 
+from quorate.net.connections import Connections
 from quorate.net.http1 import (
-    BODY_BYTES_MAX, HEAD_BYTES_MAX, REQUEST_SECONDS_MAX, Connections, Exchange, Http1Protocol,
-    Request,
+    BODY_BYTES_MAX, HEAD_BYTES_MAX, REQUEST_SECONDS_MAX, Exchange, Http1Protocol, Request,
 )
-
-
-class Loop:
-    """Turns by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._soon: list[Callable[[], None]] = []
-
-    def call_soon(self, call: Callable[[], None]) -> None:
-        """At the end of the turn."""
-        self._soon.append(call)
-
-    def call_later(self, _delay: float, _call: Callable[[], None]) -> None:
-        """Never."""
-
-    def time(self) -> float:
-        """Now."""
-        return self.now
-
-    def turn(self) -> None:
-        """End the turn."""
-        soon, self._soon = self._soon, []
-        for call in soon:
-            call()
-
-
-class Transport:
-    """Remembers each write."""
-
-    def __init__(self) -> None:
-        self.writes: list[bytes] = []
-        self.closed = False
-        self.paused = False
-
-    def get_extra_info(self, _name: str) -> None:
-        """No socket."""
-
-    def write(self, data: bytes) -> None:
-        """One write."""
-        self.writes.append(data)
-
-    def writelines(self, data: list[bytes]) -> None:
-        """One write."""
-        self.writes.append(b"".join(data))
-
-    def get_write_buffer_size(self) -> int:
-        """Nothing waits."""
-        return 0
-
-    def close(self) -> None:
-        """Closed."""
-        self.closed = True
-
-    abort = close
-
-    def pause_reading(self) -> None:
-        """Full."""
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        """Room."""
-        self.paused = False
 
 
 class Server:
