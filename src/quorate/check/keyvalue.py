@@ -18,6 +18,9 @@ from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
 Request = rpc.PutRequest | rpc.DeleteRangeRequest | rpc.RangeRequest | rpc.TxnRequest
 Response = (rpc.PutResponse | rpc.DeleteRangeResponse | rpc.RangeResponse | rpc.TxnResponse)
+Question = Request | rpc.LeaseTimeToLiveRequest
+"""A lease's keys are those of a state, too; its times are judged elsewhere (leases.py)."""
+Answer = Response | rpc.LeaseTimeToLiveResponse
 
 
 class Change(NamedTuple):
@@ -60,11 +63,25 @@ class State:
             self._versions.setdefault(key, []).append((self.revision, kv))
 
 
-def execute(state: State, request: Request) -> tuple[Response, list[Change]]:
-    """What the request would answer (without header) and change as the next revision; raises
-    Impossible."""
+def execute(state: State, request: Question) -> tuple[Answer, list[Change]]:
+    """What the request would answer (without its own header) and change as the next revision;
+    raises Impossible."""
+    if isinstance(request, rpc.LeaseTimeToLiveRequest):
+        return rpc.LeaseTimeToLiveResponse(ID=request.ID, keys=sorted(
+            key for key, kv in state.kvs.items() if kv.lease == request.ID)), []
     draft = _Draft(state)
     return draft.run(request), draft.changes
+
+
+def is_serializable(request: Question) -> bool:
+    """Whether the answer may be as old as the member that gives it: of a transaction, if it
+    consists of nothing but such ranges (etcd's isTxnSerializable)."""
+    if isinstance(request, rpc.RangeRequest):
+        return request.serializable
+    if isinstance(request, rpc.TxnRequest):
+        ops = [*request.success, *request.failure]
+        return bool(ops) and all(op.request_range.serializable for op in ops)
+    return isinstance(request, rpc.LeaseTimeToLiveRequest)
 
 
 def within(key: bytes, start: bytes, end: bytes) -> bool:
@@ -140,6 +157,10 @@ class _Draft:
                 continue
             part = self.run(getattr(op, kind))
             name = kind.replace("request_", "response_")
+            if not isinstance(part, rpc.TxnResponse):
+                part.header.revision = self._state.revision + bool(self.changes)
+            else:
+                part.header.SetInParent()
             getattr(response.responses.add(), name).CopyFrom(part)
         return response
 

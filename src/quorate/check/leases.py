@@ -5,6 +5,8 @@
   quorum exists.
 - No renewal is acknowledged that was sent after the lease was seen to be gone, and none is
   answered "no such lease" while it must live.
+- The remaining time that a client is told is not less than promised; nor, where leaders do not
+  change, more than what then remains.
 - A lock bound to a lease is believed in by one owner at a time.
 
 All times are seconds of one clock of an observer. Not here: who observes.
@@ -14,13 +16,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from quorate.check.linearizability import NEVER
 
 GRACE_S = 1.0
 """The second of the promise (DESIGN.md, Leases)."""
+
+ROUNDING_S = 0.5
+"""Of whole seconds."""
 
 DOUBT_S = 10.0
 """A renewal of unknown outcome may have counted until this long after it was sent."""
@@ -35,6 +40,14 @@ class Renewal(NamedTuple):
     acknowledged: bool
 
 
+class Remaining(NamedTuple):
+    """For how long a lease was said to live on, in whole seconds, rounded."""
+
+    asked: float
+    returned: float
+    ttl_s: int
+
+
 @dataclass(slots=True)
 class LeaseHistory:
     """One lease. `revoked_at`: when its client asked for its end. `ended`: the first moment that
@@ -47,6 +60,7 @@ class LeaseHistory:
     revoked_at: float | None = None
     ended: float | None = None
     observed_until: float = 0.0
+    told: list[Remaining] = field(default_factory=list)
 
 
 class Hold(NamedTuple):
@@ -62,16 +76,19 @@ def judge_leases(
     histories: Iterable[LeaseHistory], *, election_s: float,
     trouble: Sequence[tuple[float, float]] = (), doubt_s: float = DOUBT_S, early_s: float = 0.0,
     remembered: Callable[[int, float], float] = lambda _lease_id, at: at,
+    steady_since: float = NEVER,
 ) -> list[str]:
     """What is wrong, in sentences. `trouble`: intervals in which there may have been no quorum;
     `early_s`: how much fast clocks may shorten a lease; `remembered`: what a quorum of members, of
-    whom some were restarted or heard of the lease late, must take a renewal's moment for."""
+    whom some were restarted or heard of the lease late, must take a renewal's moment for;
+    `steady_since`: from when on one leader led, with all that it had to learn."""
     wrong = []
     for history in histories:
         wrong += [f"lease {history.id:x} of {history.client} with TTL {history.ttl_s} s {text}"
                   for text in (*_too_early(history, early_s),
                                *_too_late(history, election_s, trouble, doubt_s, remembered),
-                               *_answers(history, early_s))]
+                               *_answers(history, early_s),
+                               *_remaining(history, election_s, early_s, steady_since))]
     return wrong
 
 
@@ -141,3 +158,18 @@ def _answers(history: LeaseHistory, early_s: float) -> Iterable[str]:
             if renewal.returned < promised - early_s:
                 yield (f"was said to be gone at {renewal.returned:.3f}; it lives until "
                        f"{promised:.3f}")
+
+
+def _remaining(
+    history: LeaseHistory, election_s: float, early_s: float, steady_since: float
+) -> Iterable[str]:
+    for asked, returned, ttl_s in history.told:
+        said = f"was said at {returned:.3f} to live for {ttl_s} s"
+        promised = _promised_until(history, sent=asked, returned=asked)
+        if returned + ttl_s < promised - ROUNDING_S - early_s:
+            yield f"{said}; it lives until {promised:.3f}"
+        if ttl_s > history.ttl_s:
+            yield said
+        if (asked >= steady_since and history.revoked_at is None and history.ended is not None
+                and history.ended < asked + ttl_s - ROUNDING_S - early_s - election_s):
+            yield f"{said}; it ended at {history.ended:.3f}"

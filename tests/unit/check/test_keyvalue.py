@@ -46,6 +46,11 @@ def txn(*compares: rpc.Compare, then: tuple[Request, ...] = (),
                           failure=[op(r) for r in otherwise])
 
 
+def header(revision: int) -> rpc.ResponseHeader:
+    """Of a part of a transaction: nothing but how far that has got."""
+    return rpc.ResponseHeader(revision=revision)
+
+
 def compare(key: bytes, result: int = Compare.EQUAL, end: bytes = b"",
             **target: object) -> rpc.Compare:
     """A compare of the field that is named."""
@@ -254,11 +259,12 @@ def test_a_transaction_takes_one_branch() -> None:
 
     assert execute(FOUR, txn(compare(A, version=2), compare(B, version=1), **both)) == (
         rpc.TxnResponse(succeeded=True, responses=[
-            rpc.ResponseOp(response_put=rpc.PutResponse())]),
+            rpc.ResponseOp(response_put=rpc.PutResponse(header=header(7)))]),
         [Change(A, kv(A, b"yes", 7, 3, 3))])
     assert execute(FOUR, txn(compare(A, version=2), compare(B, version=2), **both)) == (
         rpc.TxnResponse(succeeded=False, responses=[
-            rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[B4], count=1))]), [])
+            rpc.ResponseOp(response_range=rpc.RangeResponse(
+                header=header(6), kvs=[B4], count=1))]), [])
     assert execute(FOUR, txn()) == (rpc.TxnResponse(succeeded=True), [])
 
 
@@ -271,9 +277,12 @@ def test_later_parts_of_a_transaction_see_earlier_ones() -> None:
     assert changes == [Change(b"x", new), Change(A, None), Change(B, None)]
     assert isinstance(response, rpc.TxnResponse)
     assert list(response.responses)[1:] == [
-        rpc.ResponseOp(response_delete_range=rpc.DeleteRangeResponse(deleted=2)),
-        rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[C2, D6, new], count=3)),
-        rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[A5], count=4, more=True))]
+        rpc.ResponseOp(response_delete_range=rpc.DeleteRangeResponse(
+            header=header(7), deleted=2)),
+        rpc.ResponseOp(response_range=rpc.RangeResponse(
+            header=header(7), kvs=[C2, D6, new], count=3)),
+        rpc.ResponseOp(response_range=rpc.RangeResponse(
+            header=header(7), kvs=[A5], count=4, more=True))]
 
 
 def test_nested_transactions_answer_within() -> None:
@@ -281,9 +290,9 @@ def test_nested_transactions_answer_within() -> None:
     inner = txn(compare(B, version=9), then=(put(C),), otherwise=(put(D, b"n"), Range(key=D)))
     response, changes = execute(FOUR, txn(then=(put(A, b"m"), inner)))
     new = kv(D, b"n", 7, 6, 2)
-    expected = rpc.TxnResponse(succeeded=False, responses=[
-        rpc.ResponseOp(response_put=rpc.PutResponse()),
-        rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[new], count=1))])
+    expected = rpc.TxnResponse(header=rpc.ResponseHeader(), succeeded=False, responses=[
+        rpc.ResponseOp(response_put=rpc.PutResponse(header=header(7))),
+        rpc.ResponseOp(response_range=rpc.RangeResponse(header=header(7), kvs=[new], count=1))])
 
     assert isinstance(response, rpc.TxnResponse)
     assert response.responses[1].response_txn == expected
