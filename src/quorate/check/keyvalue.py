@@ -109,6 +109,11 @@ class _Draft:
             return self._range(request)
         return self._txn(request)
 
+    def _change(self, key: bytes, kv: kv_pb2.KeyValue | None) -> None:
+        if any(change.key == key for change in self.changes):
+            raise Impossible(f"it changes {key!r} twice")
+        self.changes.append(Change(key, kv))
+
     def _put(self, request: rpc.PutRequest) -> rpc.PutResponse:
         before = self._kvs.get(request.key)
         if (request.ignore_value or request.ignore_lease) and before is None:
@@ -121,13 +126,14 @@ class _Draft:
             create_revision=before.create_revision if before else self._revision,
             version=before.version + 1 if before else 1)
         self._kvs[request.key] = kv
-        self.changes.append(Change(request.key, kv))
+        self._change(request.key, kv)
         return rpc.PutResponse(prev_kv=before if request.prev_kv else None)
 
     def _delete(self, request: rpc.DeleteRangeRequest) -> rpc.DeleteRangeResponse:
         keys = _select(self._kvs, request.key, request.range_end)
         gone = [self._kvs.pop(key) for key in keys]
-        self.changes += [Change(key, None) for key in keys]
+        for key in keys:
+            self._change(key, None)
         return rpc.DeleteRangeResponse(
             deleted=len(gone), prev_kvs=gone if request.prev_kv else [])
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message as Proto
 
-from quorate.check.keyvalue import is_serializable
+from quorate.check.keyvalue import is_serializable, within
 from quorate.check.linearizability import NEVER
 from quorate.check.revisions import EventLog
 from quorate.state.errors import Problem
@@ -68,6 +68,8 @@ class Answers:
         self._compacting: list[int] = []
         """Compactions that were not refused for sure."""
         self._gone: dict[int, float] = {}
+        self._again: set[int] = set()
+        """Leases that may have been granted a second time."""
         self._missing: list[Missing] = []
 
     @property
@@ -78,6 +80,8 @@ class Answers:
     def ask(self, request: Proto, member_id: int, life: int, now: float) -> Asked:
         """A request begins."""
         if isinstance(request, rpc.LeaseGrantRequest):
+            if request.ID in self.leases:
+                self._again.add(request.ID)
             self.leases.add(request.ID)
         elif isinstance(request, rpc.CompactionRequest):
             self._compacting.append(request.revision)
@@ -88,8 +92,7 @@ class Answers:
     def answered(self, asked: Asked, response: Proto, now: float, durable: int) -> list[str]:
         """What is wrong with an answer, in sentences. `durable`: the term on the member's disk."""
         header: rpc.ResponseHeader = response.header  # type: ignore[attr-defined]
-        told = f"{_name(asked)} was answered at {now:.3f}"
-        wrong = [f"{told} {text}" for text in (
+        wrong = [f"{_name(asked)} was answered at {now:.3f} {text}" for text in (
             *self._header(asked, header, durable), *self._past(asked, response),
             *self._leases(asked, response, now))]
         member = asked.member_id
@@ -119,6 +122,13 @@ class Answers:
             case Problem.LEASE_NOT_FOUND:
                 explained = isinstance(request, rpc.LeaseRevokeRequest) or any(
                     put.lease for put in puts(request))
+            case Problem.LEASE_EXISTS:
+                lease_id: int = request.ID  # type: ignore[attr-defined]  # of a grant
+                explained = lease_id in self._again
+                self._again.discard(lease_id)
+            case Problem.DUPLICATE_KEY:
+                explained = isinstance(request, rpc.TxnRequest) and (
+                    _changes_twice(request.success) or _changes_twice(request.failure))
             case _:
                 explained = True
         return [] if explained else [f"{_name(asked)} was refused with {problem.name}, for no "
@@ -172,7 +182,7 @@ class Answers:
         alive: tuple[int, ...] = ()
         match response:
             case rpc.LeaseRevokeResponse():
-                gone = (asked.request.ID,)  # type: ignore[attr-defined]
+                gone = alive = (asked.request.ID,)  # type: ignore[attr-defined]
             case rpc.LeaseKeepAliveResponse() | rpc.LeaseTimeToLiveResponse():
                 if response.ID != asked.request.ID:  # type: ignore[attr-defined]
                     yield f"about lease {response.ID:x}"
@@ -186,7 +196,7 @@ class Answers:
         for lease_id in alive:
             if lease_id not in self.leases:
                 yield f"with lease {lease_id:x}, which nobody asked for"
-            if self._gone.get(lease_id, NEVER) < asked.at:
+            if self._gone.get(lease_id, NEVER) < asked.at and lease_id not in self._again:
                 yield f"with lease {lease_id:x}, which was gone at {self._gone[lease_id]:.3f}"
         for lease_id in gone:
             self._gone.setdefault(lease_id, now)
@@ -199,6 +209,26 @@ def puts(request: Proto) -> Iterator[rpc.PutRequest]:
     elif isinstance(request, rpc.TxnRequest):
         for op in (*request.success, *request.failure):
             yield from puts(op.request_put if op.HasField("request_put") else op.request_txn)
+
+
+def _changes_twice(ops: Iterable[rpc.RequestOp]) -> bool:
+    """Whether a branch changes a key twice; the branches of one within it exclude each other."""
+    put: list[bytes] = []
+    deletes = []
+    for op in ops:
+        if op.HasField("request_put"):
+            put.append(op.request_put.key)
+        elif op.HasField("request_delete_range"):
+            deletes.append(op.request_delete_range)
+        elif op.HasField("request_txn"):
+            within_it = [*op.request_txn.success, *op.request_txn.failure]
+            if _changes_twice(op.request_txn.success) or _changes_twice(op.request_txn.failure):
+                return True
+            put += {one.request_put.key for one in within_it if one.HasField("request_put")}
+            deletes += [one.request_delete_range for one in within_it
+                        if one.HasField("request_delete_range")]
+    return len(put) > len(set(put)) or any(
+        within(key, delete.key, delete.range_end) for key in put for delete in deletes)
 
 
 def _revisions(request: Proto, response: Proto | None = None) -> Iterator[int]:

@@ -41,8 +41,9 @@ DOUBTFUL = (Problem.TIMED_OUT, Problem.TIMED_OUT_LEADER_LOST, Problem.STOPPED)
 
 LEGITIMATE = (
     Problem.NO_LEADER, Problem.TOO_MANY_REQUESTS, Problem.LEASE_NOT_FOUND, Problem.KEY_NOT_FOUND,
-    Problem.COMPACTED, Problem.FUTURE_REVISION, *DOUBTFUL)
-"""Anything else is wrong, for nothing malformed is asked."""
+    Problem.COMPACTED, Problem.FUTURE_REVISION, Problem.DUPLICATE_KEY, Problem.LEASE_EXISTS,
+    *DOUBTFUL)
+"""Anything else is wrong; of these, what is sure must be explained (answers.py)."""
 
 
 class Client:

@@ -1,7 +1,7 @@
 """Draws the requests of a simulated client: everything that etcd's key-value requests can say.
 
 Values are nobody else's, so that each write has one cause; compares are with what was seen of a
-key, or next to it. Nothing malformed is drawn: in a transaction no key is changed twice.
+key, or next to it. Malformed are only transactions that change a key twice.
 
 Not here: who asks, and what is recorded (client.py), requests about leases (holder.py).
 """
@@ -145,7 +145,16 @@ class Grammar:
         return self._of(lambda: self._changes(0))
 
     def _of(self, branch: Callable[[], list[rpc.RequestOp]]) -> rpc.TxnRequest:
-        return rpc.TxnRequest(compare=self._compares(), success=branch(), failure=branch())
+        """Both branches may change the same keys."""
+        compares, put, delete = self._compares(), self._to_put, self._to_delete
+        self._to_put, self._to_delete = put.copy(), delete.copy()
+        success = branch()
+        left, self._to_put = self._to_put, put.copy()
+        kept, self._to_delete = self._to_delete, delete.copy()
+        failure = branch()
+        self._to_put = [key for key in self._to_put if key in left]
+        self._to_delete = [key for key in self._to_delete if key in kept]
+        return rpc.TxnRequest(compare=compares, success=success, failure=failure)
 
     def _compares(self) -> list[rpc.Compare]:
         return [self._compare() for _ in range(self._rng.choice((0, 1, 1, 1, 2, 3)))]
@@ -192,10 +201,19 @@ class Grammar:
         return rpc.RequestOp(request_range=self._range())
 
     def _doomed(self) -> rpc.TxnRequest:
-        """Its second write is bound to a lease that nobody ever asked for (those are odd): the
-        first must not happen either."""
+        """Its second write cannot be: the first must not happen either."""
         first, second = self._to_put[:2]
-        return rpc.TxnRequest(success=[
-            rpc.RequestOp(request_put=rpc.PutRequest(key=first, value=self._value())),
+        bad = self._rng.choice((
+            # Leases that anybody asked for are odd.
             rpc.RequestOp(request_put=rpc.PutRequest(
-                key=second, value=self._value(), lease=2 * self._rng.randrange(1, 1 << 60)))])
+                key=second, value=self._value(), lease=2 * self._rng.randrange(1, 1 << 60))),
+            rpc.RequestOp(request_put=rpc.PutRequest(key=first, value=self._value())),
+            rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(
+                key=b"c", range_end=b"d")),
+            rpc.RequestOp(request_put=rpc.PutRequest(key=b"x", ignore_value=True)),
+            rpc.RequestOp(request_range=rpc.RangeRequest(
+                key=second, revision=self._answers.revision + 1000))))
+        good = rpc.RequestOp(request_put=rpc.PutRequest(key=first, value=self._value()))
+        if self._rng.random() < 0.3:
+            bad = rpc.RequestOp(request_txn=rpc.TxnRequest(success=[bad]))
+        return rpc.TxnRequest(success=[good, bad])

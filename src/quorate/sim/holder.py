@@ -97,7 +97,11 @@ class Holder:
             return False
         elif choice < 0.03:
             self._revoke(member, alive[0])
-        elif choice < 0.13 and self.kept:
+        elif choice < 0.04:
+            self._revoke(member, self.rng.choice(self.kept[-RECENT:]))
+        elif choice < 0.05:
+            self._grant_again(member, alive[0])
+        elif choice < 0.13:
             self._ask(member, self.rng.choice(self.kept[-RECENT:]))
         elif choice < 0.23 and (free := [k for k in alive if k.lock is None]):
             self._lock(member, free[0])
@@ -149,6 +153,27 @@ class Holder:
 
         self.ask(member, request, done)
 
+    def _grant_again(self, member: SimMember, kept: Kept) -> None:
+        """The same id once more, which must be refused while the lease lives; unless it is, nobody
+        knows any more when the lease ends."""
+        self._release(kept, self.clock.now)
+        self.kept.remove(kept)
+        promised_until = self._promised_until(kept)
+
+        def done(outcome: Proto | Refused) -> None:
+            if isinstance(outcome, Refused) and outcome.problem is Problem.LEASE_EXISTS:
+                self.kept.append(kept)
+            elif not isinstance(outcome, Refused) and self.clock.now < promised_until:
+                self.wrong.append(
+                    f"{self.name} was granted lease {kept.history.id:x} again at "
+                    f"{self.clock.now:.3f}; it lives until {promised_until:.3f}")
+
+        self.ask(member, rpc.LeaseGrantRequest(ID=kept.history.id, TTL=1), done)
+
+    def _promised_until(self, kept: Kept) -> float:
+        """By any clock."""
+        return kept.deadline - 2 * self.plan.drift * kept.history.ttl_s
+
     def _renew(self, member: SimMember, kept: Kept) -> None:
         renewals, position = kept.history.renewals, len(kept.history.renewals)
         renewals.append(Renewal(self.clock.now, NEVER, False))
@@ -177,8 +202,8 @@ class Holder:
     def _revoke(self, member: SimMember, kept: Kept) -> None:
         self._release(kept, self.clock.now)
         kept.given_up = True
-        promised_until = kept.deadline * (1 - 2 * self.plan.drift)
-        kept.history.revoked_at = self.clock.now
+        promised_until = 0.0 if kept.history.revoked_at else self._promised_until(kept)
+        kept.history.revoked_at = kept.history.revoked_at or self.clock.now
 
         def done(outcome: Proto | Refused) -> None:
             if (isinstance(outcome, Refused) and outcome.problem is Problem.LEASE_NOT_FOUND
