@@ -88,7 +88,8 @@ def judge_leases(
                   for text in (*_too_early(history, early_s),
                                *_too_late(history, election_s, trouble, doubt_s, remembered),
                                *_answers(history, early_s),
-                               *_remaining(history, election_s, early_s, steady_since))]
+                               *_remaining(history, election_s, early_s, remembered,
+                                           steady_since))]
     return wrong
 
 
@@ -131,9 +132,7 @@ def _too_late(
     doubt_s: float, remembered: Callable[[int, float], float],
 ) -> Iterable[str]:
     """Trouble only counts while the end was due; what was answered "no such lease" never does."""
-    arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
-                  for r in history.renewals if r.acknowledged or r.returned == NEVER)
-    due = remembered(history.id, arrived) + history.ttl_s
+    due = _due(history, remembered, doubt_s)
     limit = due + election_s + GRACE_S
     for began, ended in sorted(trouble):
         if began <= limit and ended > due:
@@ -142,6 +141,17 @@ def _too_late(
     if ended > limit and history.observed_until > limit:
         when = f"ended at {ended:.3f}" if ended != NEVER else "did not end"
         yield f"{when}; it had to be gone at {limit:.3f}"
+
+
+def _due(
+    history: LeaseHistory, remembered: Callable[[int, float], float], doubt_s: float = DOUBT_S,
+    sent: float = NEVER,
+) -> float:
+    """Until when it may live, by renewals that were sent by then and may have counted."""
+    arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
+                  for r in history.renewals
+                  if r.sent <= sent and (r.acknowledged or r.returned == NEVER))
+    return remembered(history.id, arrived) + history.ttl_s
 
 
 def _answers(history: LeaseHistory, early_s: float) -> Iterable[str]:
@@ -161,7 +171,8 @@ def _answers(history: LeaseHistory, early_s: float) -> Iterable[str]:
 
 
 def _remaining(
-    history: LeaseHistory, election_s: float, early_s: float, steady_since: float
+    history: LeaseHistory, election_s: float, early_s: float,
+    remembered: Callable[[int, float], float], steady_since: float,
 ) -> Iterable[str]:
     for asked, returned, ttl_s in history.told:
         said = f"was said at {returned:.3f} to live for {ttl_s} s"
@@ -170,6 +181,12 @@ def _remaining(
             yield f"{said}; it lives until {promised:.3f}"
         if ttl_s > history.ttl_s:
             yield said
-        if (asked >= steady_since and history.revoked_at is None and history.ended is not None
-                and history.ended < asked + ttl_s - ROUNDING_S - early_s - election_s):
+        if asked < steady_since:
+            continue
+        slack_s = ROUNDING_S + early_s + election_s
+        if (history.revoked_at is None and history.ended is not None
+                and history.ended < asked + ttl_s - slack_s):
             yield f"{said}; it ended at {history.ended:.3f}"
+        due = _due(history, remembered, sent=returned)
+        if asked + ttl_s > due + slack_s:
+            yield f"{said}; it was due at {due:.3f}"

@@ -115,17 +115,20 @@ class Grammar:
             request.sort_order = rng.choice((R.NONE, R.ASCEND, R.DESCEND))
             request.sort_target = rng.choice(SORT_TARGETS)
         if rng.random() < 0.2:
-            setattr(request, rng.choice(BOUNDS), self._past())
+            field = rng.choice(BOUNDS)
+            seen = self._seen.get(rng.choice(self._keys))
+            setattr(request, field, self._past() if seen is None else getattr(seen, field[4:]))
         if rng.random() < 0.2:
             request.revision = self._past()
         return request
 
     def _past(self) -> int:
-        """A revision: of late, next to the last compaction, or the one to come."""
+        """A revision: next to the last compaction, the newest, the one to come, or of late."""
         compacted = self._answers.compacted
         if compacted and self._rng.random() < 0.4:
             return max(1, compacted + self._rng.choice((-1, 0, 0, 1)))
-        return max(1, self._answers.revision + 1 - self._rng.randrange(BEHIND))
+        return max(1, self._answers.revision + self._rng.choice(
+            (0, 0, 1, -self._rng.randrange(BEHIND), -self._rng.randrange(BEHIND))))
 
     # Transactions.
 
