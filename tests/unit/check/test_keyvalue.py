@@ -2,7 +2,9 @@
 
 import pytest
 
-from quorate.check.keyvalue import Change, Impossible, Request, Response, State, execute, within
+from quorate.check.keyvalue import (
+    Change, Impossible, Request, Response, State, execute, is_serializable, within,
+)
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
 A, B, C, D = b"a", b"b", b"c", b"d"
@@ -304,3 +306,29 @@ def test_nested_transactions_choose_on_the_state_before_the_whole() -> None:
     inner = txn(compare(A, value=b"m"), then=(put(C),), otherwise=(put(D),))
 
     assert [c.key for c in execute(FOUR, txn(then=(put(A, b"m"), inner)))[1]] == [A, D]
+
+
+def test_no_key_is_changed_twice() -> None:
+    """Neither by two puts nor by a put and a delete."""
+    for then in ((put(A), put(A)), (put(A), delete(A, C)), (put(A), txn(then=(put(A),)))):
+        with pytest.raises(Impossible):
+            execute(FOUR, txn(then=then))
+
+
+def test_the_keys_of_a_lease() -> None:
+    """Those that hang on it now."""
+    state = after(put(B, lease=7), put(A, lease=7), put(C, lease=7), put(C), put(D, lease=8))
+
+    assert execute(state, rpc.LeaseTimeToLiveRequest(ID=7, keys=True)) == (
+        rpc.LeaseTimeToLiveResponse(ID=7, keys=[A, B]), [])
+
+
+def test_what_may_be_stale() -> None:
+    """Nothing but serializable ranges, each by itself or together."""
+    stale, fresh = Range(key=A, serializable=True), Range(key=A)
+
+    assert is_serializable(stale)
+    assert is_serializable(txn(then=(stale,), otherwise=(stale,)))
+    for request in (fresh, put(A), txn(), txn(then=(stale, fresh)), txn(then=(stale,), otherwise=(
+            txn(then=(stale,)),))):
+        assert not is_serializable(request)
