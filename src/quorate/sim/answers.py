@@ -70,6 +70,7 @@ class Answers:
         self._gone: dict[int, float] = {}
         self._again: set[int] = set()
         """Leases that may have been granted a second time."""
+        self._listed: set[int] = set()
         self._missing: list[Missing] = []
 
     @property
@@ -139,6 +140,8 @@ class Answers:
         newest = log[-1][0] if log else 1
         wrong = [] if self.revision <= newest else [
             f"revision {self.revision} was told; the newest is {newest}"]
+        wrong += [f"lease {lease_id:x} was told of, which nobody asked for"
+                  for lease_id in sorted(self._listed - self.leases)]
         for revision, changes in log:
             wrong += [f"revision {revision} hangs {change.key!r} on lease {change.kv.lease:x}, "
                       f"which nobody asked for" for change in changes
@@ -194,10 +197,9 @@ class Answers:
             case rpc.LeaseLeasesResponse():
                 alive = tuple(lease.ID for lease in response.leases)
         for lease_id in alive:
-            if lease_id not in self.leases:
-                yield f"with lease {lease_id:x}, which nobody asked for"
             if self._gone.get(lease_id, NEVER) < asked.at and lease_id not in self._again:
                 yield f"with lease {lease_id:x}, which was gone at {self._gone[lease_id]:.3f}"
+        self._listed.update(alive)
         for lease_id in gone:
             self._gone.setdefault(lease_id, now)
 

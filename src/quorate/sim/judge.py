@@ -61,7 +61,7 @@ def judge_clients(
     calls = [call for client in clients for call in client.calls]
     calls += [call for access in nodes for call in access.calls]
     wrong += judge_revisions(calls, events.log)
-    answers.leases.update(*(access.leases for access in nodes))
+    answers.leases.update(*(access.asked for access in nodes))
     wrong += answers.judge(events.log)
     index = EventIndex(events.log)
     for watcher in watchers:

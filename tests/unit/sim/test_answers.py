@@ -85,8 +85,10 @@ def test_the_future_is_beyond_what_was_told() -> None:
 def test_a_lease_that_was_said_to_be_gone_stays_gone() -> None:
     """Unless it was granted again; and nobody is told of one that nobody asked for."""
     listed = rpc.LeaseLeasesResponse(header=header(5), leases=[rpc.LeaseStatus(ID=7)])
-    assert len(tell(told(), rpc.LeaseLeasesRequest(), listed)) == 1
-    answers, grant = told(), rpc.LeaseGrantRequest(ID=7)
+    answers, grant = told(1), rpc.LeaseGrantRequest(ID=7)
+    tell(answers, rpc.LeaseLeasesRequest(), rpc.LeaseLeasesResponse(
+        header=header(1), leases=[rpc.LeaseStatus(ID=8)]))
+    assert answers.judge([]) == ["lease 8 was told of, which nobody asked for"]
     answers.ask(grant, 1, 1, 1.0)
     tell(answers, rpc.LeaseKeepAliveRequest(ID=7),
          rpc.LeaseKeepAliveResponse(header=header(5), ID=7))
