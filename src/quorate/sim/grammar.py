@@ -78,12 +78,13 @@ class Grammar:
         """Of an own key unless told."""
         key = key or self._rng.choice(self._own)
         choice = self._rng.random()
-        if choice < 0.04:
-            return rpc.PutRequest(key=key, ignore_value=True, lease=self._lease())
-        if choice < 0.08:
-            return rpc.PutRequest(key=key, value=self._value(), ignore_lease=True)
-        return rpc.PutRequest(key=key, value=self._value(), prev_kv=choice > 0.8,
-                              lease=self._lease() if choice < 0.3 else 0)
+        request = rpc.PutRequest(key=key, prev_kv=self._rng.random() < 0.2)
+        request.ignore_value, request.ignore_lease = choice < 0.04, 0.03 <= choice < 0.08
+        if not request.ignore_value:
+            request.value = self._value()
+        if choice < 0.3 and not request.ignore_lease:
+            request.lease = self._lease()
+        return request
 
     def _value(self) -> bytes:
         self._count += 1
