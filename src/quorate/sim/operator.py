@@ -41,10 +41,6 @@ class Operator:
         self._world = world
         self._rng: random.Random = world.plan.stream("operator")
         self.done: Counter[str] = Counter()
-        self.compacted = 0
-        """The newest revision that anybody asked to compact to."""
-        self.compactions: list[tuple[float, int]] = []
-        """When a compaction was acknowledged, and to which revision."""
         self._ids = 0
         self._kinds: dict[str, Callable[[ConfState], None]] = {
             "transfer": self._transfer, "add": self._add, "promote": self._promote,
@@ -141,12 +137,12 @@ class Operator:
         revision = len(self._world.events.log) + 1 - self._rng.randrange(COMPACT_BEHIND_MAX)
         if member is None or revision < 1:
             return
-        self.compacted = max(self.compacted, revision)
+        world, request = self._world, rpc.CompactionRequest(revision=revision)
+        world.answers.ask(request, member.id, member.life, world.clock.now)
 
         def done(outcome: object) -> None:
             if isinstance(outcome, rpc.CompactionResponse):
                 self.done["compact"] += 1
-                self.compactions.append((self._world.clock.now, revision))
+                world.answers.compacted = max(world.answers.compacted, revision)
 
-        member.post(lambda: member.service.compact(
-            rpc.CompactionRequest(revision=revision), done))
+        member.post(lambda: member.service.compact(request, done))
