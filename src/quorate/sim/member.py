@@ -124,6 +124,11 @@ class SimMember:
         return None if self.core is None else self.core.node
 
     @property
+    def applied(self) -> AppliedPoint:
+        """How far the state is, and the configuration there."""
+        return self.disk.backend.applied
+
+    @property
     def now(self) -> float:
         """The member's own monotonic clock."""
         return self._offset_s + self._rate * self._clock.now

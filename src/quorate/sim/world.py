@@ -350,10 +350,13 @@ class World:
         self.members[message.from_].snapshot_sent(message.to, ok)
 
     def _refusals(self, member_id: int) -> list[int]:
-        return [
-            m.id for m in self.members.values() if m.core is not None and not m.paused
+        tellers = [
+            m for m in self.members.values() if m.core is not None and not m.paused
             and m.core.removal.refuses(member_id, m.disk.backend.durable.conf_state)
             and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
+        for teller in tellers:
+            self.invariants.look_at_refusal(teller, member_id)
+        return [teller.id for teller in tellers]
 
     def _ended(self, member_id: int) -> None:
         if self.ha is not None:
