@@ -158,7 +158,10 @@ class RaftInvariants:
         leads = raft.term if raft.role is Role.LEADER else 0
         if leads:
             if leads != seen.led:
-                seen.matches, seen.pending = {}, raft.pending_conf_index
+                # Others may elect it before its own tail, of earlier terms, is on its disk.
+                own = raft.tracker.progress.get(member.id)
+                seen.matches = {} if own is None else {member.id: own.match}
+                seen.pending = raft.pending_conf_index
             self._look_at_progress(member.id, node, seen.matches)
             if raft.pending_conf_index != seen.pending:
                 seen.pending = raft.pending_conf_index
@@ -212,16 +215,12 @@ class RaftInvariants:
 
     def _look_at_disk(self, member: Observed) -> None:
         """A term never falls, a vote in it is never changed, what was acknowledged stays."""
-        assert member.stable is not None
-        end = member.stable.last_index()
-        if end < self._ends.get(member.id, 0):
-            for leader in self._members():
-                node = leader.node
-                if node is not None and node.role is Role.LEADER and (
-                        progress := node.raft.tracker.progress.get(member.id)):
-                    self._look_at_match(node, member, progress.match)
-        self._ends[member.id] = end
-        state = member.stable.initial_state()[0]
+        stable = member.stable
+        assert stable is not None
+        end = stable.last_index()
+        if end != self._ends.get(member.id, 0):
+            self._look_at_end(member, end)
+        state = stable.initial_state()[0]
         before = self._votes.get(member.id)
         if state is before:
             return
@@ -229,6 +228,16 @@ class RaftInvariants:
                 state.term == before.term and before.vote not in (0, state.vote))):
             raise self._fail(f"the disk of {member.id} had {before}, now it has {state}")
         self._votes[member.id] = state
+
+    def _look_at_end(self, member: Observed, end: int) -> None:
+        """The log on a disk has another last entry."""
+        if end < self._ends.get(member.id, 0):
+            for leader in self._members():
+                node = leader.node
+                if node is not None and leader is not member and node.role is Role.LEADER and (
+                        progress := node.raft.tracker.progress.get(member.id)):
+                    self._look_at_match(node, member, progress.match)
+        self._ends[member.id] = end
 
     def _look_at_progress(self, member_id: int, node: Node, matches: dict[int, int]) -> None:
         for other_id, progress in node.raft.tracker.progress.items():
@@ -308,13 +317,14 @@ class _State(NamedTuple):
     leases_sum: int
 
 
-class _Applied(NamedTuple):
+@dataclass(slots=True)
+class _Applied:
     """A member as it was when it last had applied something."""
 
     life: int
     index: int
     revision: int
-    state: _State | None
+    state: _State | None = None
 
 
 class Invariants(RaftInvariants):
@@ -334,11 +344,11 @@ class Invariants(RaftInvariants):
         return member.core is not None and self._look_at_state(member, member.core)
 
     def _look_at_state(self, member: SimMember, core: MemberCore) -> bool:
-        backend, machine = member.disk.backend, core.machine
-        point, seen = backend.applied, self._applied.get(member.id)
+        backend, seen = member.disk.backend, self._applied.get(member.id)
+        point, machine = backend.applied, core.machine
         if seen is None or seen.life != member.life:
-            seen = _Applied(member.life, 0, machine.revision, None)
-        if point.index == seen.index:
+            seen = self._applied[member.id] = _Applied(member.life, 0, machine.revision)
+        elif point.index == seen.index:
             return False
         if point.index < seen.index:
             raise self._fail(f"the applied index of {member.id} fell from {seen.index} to "
@@ -350,8 +360,7 @@ class Invariants(RaftInvariants):
         before, leases = seen.state, machine.leases
         if before is None or backend.members != before.members_sum or (
                 point.conf_state is not before.members):
-            wrong = wrong_members(machine.members, point.conf_state)
-            if wrong is not None:
+            if (wrong := wrong_members(machine.members, point.conf_state)) is not None:
                 raise self._fail(f"member {member.id} at index {point.index} has {wrong} in its "
                                  f"table, the configuration is {point.conf_state}")
         ttls = before.leases if before is not None and backend.leases == before.leases_sum else (
@@ -361,12 +370,9 @@ class Invariants(RaftInvariants):
         if self._states.setdefault(point.index, state) != state:
             other = self._states[point.index]
             raise self._fail(f"member {member.id} at index {point.index} has {state[:5]}, another "
-                             f"had {other[:5]}; " + ", ".join(
-                                 f"the {name} differ" if wrong else f"the {name} are the same"
-                                 for name, wrong in (
-                                     ("members", state.members_sum != other.members_sum),
-                                     ("leases", state.leases_sum != other.leases_sum))))
-        self._applied[member.id] = _Applied(member.life, point.index, machine.revision, state)
+                             f"had {other[:5]}; same tables of members and leases: "
+                             f"{[a == b for a, b in zip(state[5:], other[5:], strict=True)]}")
+        seen.index, seen.revision, seen.state = point.index, machine.revision, state
         return True
 
     def look_at_refusal(self, member: SimMember, removed_id: int) -> None:

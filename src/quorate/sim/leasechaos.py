@@ -75,7 +75,7 @@ class LeaseChaos:
             (self._renew, self.rng.choice((1, 4))), (self._pass, self.rng.choice((2, 8))),
             (self._elect, self.rng.choice((0.2, 1))), (self._ask, 2),
             (self._restart, self.rng.choice((0, 0.2))), (self._mistrust, 0.1), (self._end, 6),
-            (self._reconfigure, self.rng.choice((0, 0.5, 3)))]
+            (self._reconfigure, self.rng.choice((0, 0, 0.5, 3)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 

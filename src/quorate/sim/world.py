@@ -352,7 +352,7 @@ class World:
     def _refusals(self, member_id: int) -> list[int]:
         tellers = [
             m for m in self.members.values() if m.core is not None and not m.paused
-            and m.core.removal.refuses(member_id, m.disk.backend.durable.conf_state)
+            and m.core.removal.refuses(member_id, m.disk.backend.durable.index)
             and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
         for teller in tellers:
             self.invariants.look_at_refusal(teller, member_id)
