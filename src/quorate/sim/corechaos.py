@@ -5,7 +5,7 @@ Every value is written once. After every step, by what clients and watchers were
 and no revision twice, an acknowledged write is where its answer says, a linearizable read is at
 least as new as everything that was acknowledged when it was asked, a lease that was granted is
 known to everybody who is asked until TTL after its last acknowledged renewal was asked for, and
-the term in an answer never falls and is on the member's disk. What invariants.py says of Raft holds.
+the term in an answer never falls and is on the member's disk; and what invariants.py says of Raft.
 Membership and logs stay as they are; all clocks are one.
 
 Not here: disks, compaction, snapshots, clocks that differ (world.py has them).

@@ -358,11 +358,11 @@ class Invariants(RaftInvariants):
         if machine.revision != seen.revision:
             self._events.look(member.id, machine, seen.revision)
         before, leases = seen.state, machine.leases
-        if before is None or backend.members != before.members_sum or (
-                point.conf_state is not before.members):
-            if (wrong := wrong_members(machine.members, point.conf_state)) is not None:
-                raise self._fail(f"member {member.id} at index {point.index} has {wrong} in its "
-                                 f"table, the configuration is {point.conf_state}")
+        if (before is None or backend.members != before.members_sum
+                or point.conf_state is not before.members) and (
+                wrong := wrong_members(machine.members, point.conf_state)):
+            raise self._fail(f"member {member.id} at index {point.index} has {wrong} in its "
+                             f"table, the configuration is {point.conf_state}")
         ttls = before.leases if before is not None and backend.leases == before.leases_sum else (
             tuple([(i, leases.ttl_s(i)) for i in leases.ids()]))
         state = _State(point.term, machine.revision, machine.compact_revision, point.conf_state,
