@@ -209,9 +209,8 @@ class SimMember:
         if clock_stood_still:
             self._offset_s -= self._rate * (self._clock.now - self._paused_at)
             self.stood_still_s += self._clock.now - self._paused_at
-        self.paused = False
+        self.paused, life = False, self.life
         self.note("resumes")
-        life = self.life
         while self._backlog and not self.paused and self.up and life == self.life:
             self.post(self._backlog.popleft())
 
