@@ -297,6 +297,8 @@ class CoreChaos:
             for ask in (self._put, self._lease, self._tick, self._lease, self._tick):
                 ask(new)
                 self._exchange(others, _whatever, notices)
+        self._lease(old)
+        self._exchange(everybody, lambda message: message.type is MessageType.NOTICE, True)
         self._read(old)
         rng.shuffle(held)
         for message in held:

@@ -74,7 +74,7 @@ class LeaseChaos:
             (self._deliver, 20), (self._lose, self.rng.choice((0.5, 3))),
             (self._renew, self.rng.choice((1, 4))), (self._pass, self.rng.choice((2, 8))),
             (self._elect, self.rng.choice((0.2, 1))), (self._ask, 2),
-            (self._restart, self.rng.choice((0, 0.2))), (self._mistrust, 0.1), (self._end, 6),
+            (self._restart, self.rng.choice((0, 0.2))), (self._mistrust, 0.3), (self._end, 6),
             (self._reconfigure, self.rng.choice((0, 0, 0.5, 3)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
@@ -163,7 +163,8 @@ class LeaseChaos:
         elif self.rng.random() < 0.5:
             new = (halves[0] ^ {self.rng.choice(ids)},)
         else:
-            new = (*halves, frozenset(self.rng.sample(ids, self.rng.randrange(1, len(ids) + 1))))
+            some = self.rng.sample(ids, self.rng.randrange(1, len(ids) + 1))
+            new = (*halves, frozenset(self.rng.choice((some, some, [leader.id]))))
         if all(new):
             self._switch(leader, new)
             if len(new) == 2 and self._rules(leader) and self.rng.random() < 0.7:
