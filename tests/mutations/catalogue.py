@@ -9,6 +9,7 @@ Not here: what clients are told (told.py), running them (run.py).
 """
 
 from mutation import Mutation
+from owed import OWED
 from told import TOLD
 from watches import WATCHES
 
@@ -269,6 +270,7 @@ CATALOGUE = (
     Mutation("a stale linearizable read after a leader change", "member/core.py",
              "        self.reads.restart(self.now, all_rounds=True)\n        self.leases",
              "        self.leases", safety=False),
+    *OWED,
     *TOLD,
     *WATCHES,
 )

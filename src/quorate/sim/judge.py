@@ -16,7 +16,7 @@ from quorate.check.watches import EventIndex, judge_resumption, judge_watch
 from quorate.sim.access import Access
 from quorate.sim.answers import Answers
 from quorate.sim.client import Client
-from quorate.sim.invariants import Events
+from quorate.sim.events import Events
 from quorate.sim.plan import Plan
 from quorate.sim.watcher import Watcher
 

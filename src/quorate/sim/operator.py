@@ -99,16 +99,19 @@ class Operator:
                 state.voters + state.learners), new=False)
 
     def _swap(self, state: ConfState) -> None:
-        """Several members at once, with both majorities deciding meanwhile."""
+        """Several members at once, with both majorities deciding meanwhile; who goes leaves, or
+        learns from now on."""
         count = self._rng.randrange(1, len(state.voters) // 2 + 2)
         old = self._rng.sample(state.voters, min(count, len(state.voters)))
         new = [self._world.new_id() for _ in old]
         self._ids += 1
         context = b"[" + b",".join(to_json(described(i)) for i in new) + b"]"
+        gone = (ConfChangeType.REMOVE_NODE, ConfChangeType.REMOVE_NODE,
+                ConfChangeType.ADD_LEARNER_NODE)
         self._change("swap", ConfChangeV2(
             self._rng.choice((ConfChangeTransition.AUTO, ConfChangeTransition.JOINT_IMPLICIT)),
             tuple(ConfChangeSingle(ConfChangeType.ADD_NODE, i) for i in new)
-            + tuple(ConfChangeSingle(ConfChangeType.REMOVE_NODE, i) for i in old),
+            + tuple(ConfChangeSingle(self._rng.choice(gone), i) for i in old),
             context), new)
 
     # Leadership and history.

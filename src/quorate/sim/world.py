@@ -22,9 +22,10 @@ from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
 from quorate.sim.answers import Answers
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
+from quorate.sim.events import Events
 from quorate.sim.faults import Faults
 from quorate.sim.ha import HaCluster
-from quorate.sim.invariants import Events, Invariants, is_majority
+from quorate.sim.invariants import Invariants, is_majority
 from quorate.sim.judge import LeaseWatch, judge_clients
 from quorate.sim.member import CLUSTER_ID, SimMember, Surroundings
 from quorate.sim.network import LinkQuality, Network, summary
@@ -372,10 +373,13 @@ class World:
         self.members[message.from_].snapshot_sent(message.to, ok)
 
     def _refusals(self, member_id: int) -> list[int]:
-        return [
-            m.id for m in self.members.values() if m.core is not None and not m.paused
-            and m.core.removal.refuses(member_id, m.disk.backend.durable.conf_state)
+        tellers = [
+            m for m in self.members.values() if m.core is not None and not m.paused
+            and m.core.removal.refuses(member_id, m.disk.backend.durable.index)
             and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
+        for teller in tellers:
+            self.invariants.look_at_refusal(teller, member_id)
+        return [teller.id for teller in tellers]
 
     def _ended(self, member_id: int) -> None:
         if self.ha is not None:
