@@ -5,10 +5,12 @@ once, and what it is replaced by. `safety` says that it can lose, reorder or inv
 opposed to costing time or availability. Sources: Raft's known faults (lessons L1–L26), etcd's
 track record, and what each invariant in a module's header forbids.
 
-Not here: running them (run.py).
+Not here: what clients are told (told.py), running them (run.py).
 """
 
 from mutation import Mutation
+from owed import OWED
+from told import TOLD
 from watches import WATCHES
 
 CATALOGUE = (
@@ -268,5 +270,7 @@ CATALOGUE = (
     Mutation("a stale linearizable read after a leader change", "member/core.py",
              "        self.reads.restart(self.now, all_rounds=True)\n        self.leases",
              "        self.leases", safety=False),
+    *OWED,
+    *TOLD,
     *WATCHES,
 )

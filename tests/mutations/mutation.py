@@ -1,4 +1,4 @@
-"""What a planted bug is. Not here: the bugs (catalogue.py, watches.py)."""
+"""What a planted bug is: a text of a module, and another in its place."""
 
 from typing import NamedTuple
 

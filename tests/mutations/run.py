@@ -2,7 +2,7 @@
 
 Nets, in order: `sim` (random seeds), `tests` (the unit, crash, small-simulation and conformance
 tests). Prints a line per bug and a score; exit code 1 if fewer than TARGET were found or a safety
-bug escaped the simulator. Not here: the bugs (catalogue.py).
+bug escaped the simulator. Not here: the bugs (catalogue.py, told.py).
 """
 
 import argparse
@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from catalogue import CATALOGUE, Mutation
+from catalogue import CATALOGUE
+from mutation import Mutation
 
 ROOT = Path(__file__).parents[2]
 TARGET = 0.95

@@ -18,6 +18,9 @@ from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
 Request = rpc.PutRequest | rpc.DeleteRangeRequest | rpc.RangeRequest | rpc.TxnRequest
 Response = (rpc.PutResponse | rpc.DeleteRangeResponse | rpc.RangeResponse | rpc.TxnResponse)
+Question = Request | rpc.LeaseTimeToLiveRequest
+"""A lease's keys are those of a state, too; its times are judged elsewhere (leases.py)."""
+Answer = Response | rpc.LeaseTimeToLiveResponse
 
 
 class Change(NamedTuple):
@@ -60,11 +63,25 @@ class State:
             self._versions.setdefault(key, []).append((self.revision, kv))
 
 
-def execute(state: State, request: Request) -> tuple[Response, list[Change]]:
-    """What the request would answer (without header) and change as the next revision; raises
-    Impossible."""
+def execute(state: State, request: Question) -> tuple[Answer, list[Change]]:
+    """What the request would answer (without its own header) and change as the next revision;
+    raises Impossible."""
+    if isinstance(request, rpc.LeaseTimeToLiveRequest):
+        return rpc.LeaseTimeToLiveResponse(ID=request.ID, keys=sorted(
+            key for key, kv in state.kvs.items() if kv.lease == request.ID)), []
     draft = _Draft(state)
     return draft.run(request), draft.changes
+
+
+def is_serializable(request: Question) -> bool:
+    """Whether the answer may be as old as the member that gives it: of a transaction, if it
+    consists of nothing but such ranges (etcd's isTxnSerializable)."""
+    if isinstance(request, rpc.RangeRequest):
+        return request.serializable
+    if isinstance(request, rpc.TxnRequest):
+        ops = [*request.success, *request.failure]
+        return bool(ops) and all(op.request_range.serializable for op in ops)
+    return isinstance(request, rpc.LeaseTimeToLiveRequest)
 
 
 def within(key: bytes, start: bytes, end: bytes) -> bool:
@@ -92,6 +109,11 @@ class _Draft:
             return self._range(request)
         return self._txn(request)
 
+    def _change(self, key: bytes, kv: kv_pb2.KeyValue | None) -> None:
+        if any(change.key == key for change in self.changes):
+            raise Impossible(f"it changes {key!r} twice")
+        self.changes.append(Change(key, kv))
+
     def _put(self, request: rpc.PutRequest) -> rpc.PutResponse:
         before = self._kvs.get(request.key)
         if (request.ignore_value or request.ignore_lease) and before is None:
@@ -104,13 +126,14 @@ class _Draft:
             create_revision=before.create_revision if before else self._revision,
             version=before.version + 1 if before else 1)
         self._kvs[request.key] = kv
-        self.changes.append(Change(request.key, kv))
+        self._change(request.key, kv)
         return rpc.PutResponse(prev_kv=before if request.prev_kv else None)
 
     def _delete(self, request: rpc.DeleteRangeRequest) -> rpc.DeleteRangeResponse:
         keys = _select(self._kvs, request.key, request.range_end)
         gone = [self._kvs.pop(key) for key in keys]
-        self.changes += [Change(key, None) for key in keys]
+        for key in keys:
+            self._change(key, None)
         return rpc.DeleteRangeResponse(
             deleted=len(gone), prev_kvs=gone if request.prev_kv else [])
 
@@ -140,6 +163,10 @@ class _Draft:
                 continue
             part = self.run(getattr(op, kind))
             name = kind.replace("request_", "response_")
+            if not isinstance(part, rpc.TxnResponse):
+                part.header.revision = self._state.revision + bool(self.changes)
+            else:
+                part.header.SetInParent()
             getattr(response.responses.add(), name).CopyFrom(part)
         return response
 

@@ -5,6 +5,8 @@
   quorum exists.
 - No renewal is acknowledged that was sent after the lease was seen to be gone, and none is
   answered "no such lease" while it must live.
+- The remaining time that a client is told is not less than promised; nor, where leaders do not
+  change, more than what then remains.
 - A lock bound to a lease is believed in by one owner at a time.
 
 All times are seconds of one clock of an observer. Not here: who observes.
@@ -14,13 +16,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from quorate.check.linearizability import NEVER
 
 GRACE_S = 1.0
 """The second of the promise (DESIGN.md, Leases)."""
+
+ROUNDING_S = 0.5
+"""Of whole seconds."""
 
 DOUBT_S = 10.0
 """A renewal of unknown outcome may have counted until this long after it was sent."""
@@ -35,6 +40,14 @@ class Renewal(NamedTuple):
     acknowledged: bool
 
 
+class Remaining(NamedTuple):
+    """For how long a lease was said to live on, in whole seconds, rounded."""
+
+    asked: float
+    returned: float
+    ttl_s: int
+
+
 @dataclass(slots=True)
 class LeaseHistory:
     """One lease. `revoked_at`: when its client asked for its end. `ended`: the first moment that
@@ -47,6 +60,7 @@ class LeaseHistory:
     revoked_at: float | None = None
     ended: float | None = None
     observed_until: float = 0.0
+    told: list[Remaining] = field(default_factory=list)
 
 
 class Hold(NamedTuple):
@@ -62,16 +76,20 @@ def judge_leases(
     histories: Iterable[LeaseHistory], *, election_s: float,
     trouble: Sequence[tuple[float, float]] = (), doubt_s: float = DOUBT_S, early_s: float = 0.0,
     remembered: Callable[[int, float], float] = lambda _lease_id, at: at,
+    steady_since: float = NEVER,
 ) -> list[str]:
     """What is wrong, in sentences. `trouble`: intervals in which there may have been no quorum;
     `early_s`: how much fast clocks may shorten a lease; `remembered`: what a quorum of members, of
-    whom some were restarted or heard of the lease late, must take a renewal's moment for."""
+    whom some were restarted or heard of the lease late, must take a renewal's moment for;
+    `steady_since`: from when on one leader led, with all that it had to learn."""
     wrong = []
     for history in histories:
         wrong += [f"lease {history.id:x} of {history.client} with TTL {history.ttl_s} s {text}"
                   for text in (*_too_early(history, early_s),
                                *_too_late(history, election_s, trouble, doubt_s, remembered),
-                               *_answers(history, early_s))]
+                               *_answers(history, early_s),
+                               *_remaining(history, election_s, early_s, remembered,
+                                           steady_since))]
     return wrong
 
 
@@ -114,9 +132,7 @@ def _too_late(
     doubt_s: float, remembered: Callable[[int, float], float],
 ) -> Iterable[str]:
     """Trouble only counts while the end was due; what was answered "no such lease" never does."""
-    arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
-                  for r in history.renewals if r.acknowledged or r.returned == NEVER)
-    due = remembered(history.id, arrived) + history.ttl_s
+    due = _due(history, remembered, doubt_s)
     limit = due + election_s + GRACE_S
     for began, ended in sorted(trouble):
         if began <= limit and ended > due:
@@ -125,6 +141,17 @@ def _too_late(
     if ended > limit and history.observed_until > limit:
         when = f"ended at {ended:.3f}" if ended != NEVER else "did not end"
         yield f"{when}; it had to be gone at {limit:.3f}"
+
+
+def _due(
+    history: LeaseHistory, remembered: Callable[[int, float], float], doubt_s: float = DOUBT_S,
+    sent: float = NEVER,
+) -> float:
+    """Until when it may live, by renewals that were sent by then and may have counted."""
+    arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
+                  for r in history.renewals
+                  if r.sent <= sent and (r.acknowledged or r.returned == NEVER))
+    return remembered(history.id, arrived) + history.ttl_s
 
 
 def _answers(history: LeaseHistory, early_s: float) -> Iterable[str]:
@@ -141,3 +168,25 @@ def _answers(history: LeaseHistory, early_s: float) -> Iterable[str]:
             if renewal.returned < promised - early_s:
                 yield (f"was said to be gone at {renewal.returned:.3f}; it lives until "
                        f"{promised:.3f}")
+
+
+def _remaining(
+    history: LeaseHistory, election_s: float, early_s: float,
+    remembered: Callable[[int, float], float], steady_since: float,
+) -> Iterable[str]:
+    for asked, returned, ttl_s in history.told:
+        said = f"was said at {returned:.3f} to live for {ttl_s} s"
+        promised = _promised_until(history, sent=asked, returned=asked)
+        if returned + ttl_s < promised - ROUNDING_S - early_s:
+            yield f"{said}; it lives until {promised:.3f}"
+        if ttl_s > history.ttl_s:
+            yield said
+        if asked < steady_since:
+            continue
+        slack_s = ROUNDING_S + early_s + election_s
+        if (history.revoked_at is None and history.ended is not None
+                and history.ended < asked + ttl_s - slack_s):
+            yield f"{said}; it ended at {history.ended:.3f}"
+        due = _due(history, remembered, sent=returned)
+        if asked + ttl_s > due + slack_s:
+            yield f"{said}; it was due at {due:.3f}"

@@ -24,9 +24,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quorate.check.keyvalue import Change, Impossible, Request, Response, State, execute
+from quorate.check.keyvalue import (
+    Answer, Change, Impossible, Question, State, execute, is_serializable,
+)
 from quorate.check.linearizability import NEVER
-from quorate.wire._generated import rpc_pb2 as rpc
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +38,8 @@ class Call:
     client: Hashable
     invoked: float
     returned: float
-    request: Request
-    response: Response | None
+    request: Question
+    response: Answer | None
 
     @property
     def revision(self) -> int:
@@ -84,7 +85,7 @@ class _Judge:
     def _writer(self, state: State, revision: int, changes: list[Change]) -> Call | None:
         """The acknowledged write at this revision; says so if nothing explains the events."""
         fitting = [call for call in self._at[revision]
-                   if not _serializable(call.request) and _fits(state, call, changes)]
+                   if not is_serializable(call.request) and _fits(state, call, changes)]
         if len(fitting) > 1:
             self._wrong.append(f"revision {revision} was acknowledged to {len(fitting)} writes: "
                                f"{', '.join(_name(call) for call in fitting)}")
@@ -118,7 +119,7 @@ class _Judge:
             elif not _equal(answer, call.response):
                 self._wrong.append(f"{_name(call)} was answered {_text(call.response)}; at its "
                                    f"revision the answer is {_text(answer)}")
-            if not _serializable(call.request) and self._floor[call] > state.revision:
+            if not is_serializable(call.request) and self._floor[call] > state.revision:
                 self._too_old(call, "smaller than")
 
     def _too_old(self, call: Call, relation: str) -> None:
@@ -141,10 +142,6 @@ def _floors(calls: list[Call]) -> dict[Call, int]:
     return floors
 
 
-def _serializable(request: Request) -> bool:
-    return isinstance(request, rpc.RangeRequest) and request.serializable
-
-
 def _fits(state: State, call: Call, changes: list[Change]) -> bool:
     try:
         answer, effects = execute(state, call.request)
@@ -165,21 +162,11 @@ def _same(one: list[Change], other: list[Change]) -> bool:
     return sorted(one, key=lambda c: c.key) == sorted(other, key=lambda c: c.key)
 
 
-def _equal(one: Response, other: Response) -> bool:
-    """Equal but for headers."""
-    return _bare(one) == _bare(other)
-
-
-def _bare(response: Response) -> Response:
-    copy = type(response)()
-    copy.CopyFrom(response)  # type: ignore[arg-type]  # of the same type
-    copy.ClearField("header")
-    if isinstance(copy, rpc.TxnResponse):
-        for part in copy.responses:
-            kind = part.WhichOneof("response")
-            if kind is not None:
-                getattr(part, kind).CopyFrom(_bare(getattr(part, kind)))
-    return copy
+def _equal(model: Answer, told: Answer) -> bool:
+    """Equal but for the header, which the model does not know; those of the parts of a
+    transaction it does."""
+    model.header.CopyFrom(told.header)
+    return model == told
 
 
 def _is_end_of_lease(state: State, changes: list[Change]) -> bool:
@@ -202,7 +189,7 @@ def _describe(changes: list[Change]) -> str:
                      for key, kv in changes)
 
 
-def _text(message: Request | Response) -> str:
+def _text(message: Question | Answer) -> str:
     return "{" + " ".join(str(message).split()) + "}"
 
 

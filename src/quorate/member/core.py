@@ -385,8 +385,8 @@ class MemberCore:
         self.machine.members.apply_conf_change(change, self.conf_state)
         self._effects.members_changed = True
         self.leases.reconfigured(entry.index)
-        proposal = self.proposals.applied(entry.data)
-        if proposal is not None:
+        self.removal.reconfigured(entry.index)
+        if (proposal := self.proposals.applied(entry.data)) is not None:
             self.reply(proposal.done, refused)
 
     def _snapshot_installed(self) -> None:

@@ -14,7 +14,8 @@ How it is kept:
   have forgotten is at most that fresh. The leader asks on until everybody has answered, so such an
   answer counts only where too few remember better.
 - Quorums of configurations more than one change apart may share nobody. So a member that applies
-  a change takes all leases for renewed then.
+  a change takes all leases for renewed then; one that leads does so when it goes back to what it
+  heard itself.
 - Answers count only from who has applied what the leader had when it began to lead: who has not
   applied a grant yet knows nothing of the lease.
 - What a leader has learned serves it alone. When it leads no more, or anew, it goes back to what it
@@ -110,6 +111,7 @@ class LeaseClock:
 
     def reconfigured(self, now: float) -> None:
         """The quorums are others from now on."""
+        self._inherited = dict.fromkeys(self._inherited, now)
         if not self._leading:
             self._boot = now
             self._last = dict.fromkeys(self._last, now)

@@ -12,7 +12,6 @@ the wire (peers/server.py, status 410).
 from __future__ import annotations
 
 from quorate.raft.node import Node
-from quorate.raft.types import ConfState
 from quorate.state.members import Members
 
 
@@ -23,6 +22,12 @@ class Removal:
         self._node = node
         self._members = members
         self._told_by: set[int] = set()
+        self._changed_at = 0
+        """The newest change of the configuration that was applied in this life."""
+
+    def reconfigured(self, index: int) -> None:
+        """The entry of that index changed the configuration."""
+        self._changed_at = index
 
     def told(self, member_id: int) -> None:
         """That member says that this one was removed."""
@@ -33,7 +38,7 @@ class Removal:
         """Whether this member was removed and may stop."""
         return bool(self._told_by) and self._node.is_quorum(self._told_by | {self._node.id})
 
-    def refuses(self, member_id: int, durable: ConfState) -> bool:
+    def refuses(self, member_id: int, durable: int) -> bool:
         """Whether this member knows, and will after a crash, that the other was removed.
-        `durable` is the configuration in the backend on disk."""
-        return member_id not in durable.members and self._members.is_removed(member_id)
+        `durable` is the applied index of the backend on disk."""
+        return self._changed_at <= durable and self._members.is_removed(member_id)

@@ -291,7 +291,7 @@ class Runtime:
     def is_removed(self, member_id: int) -> bool:
         """Whether that member was removed for good, as far as this one will still know after a
         power cut: the member stops when enough others tell it so."""
-        return self.core.removal.refuses(member_id, self.backend.durable.conf_state)
+        return self.core.removal.refuses(member_id, self.backend.durable.index)
 
     def _install(self, snapshot: Snapshot) -> None:
         """Replace the state by a received image; its WAL mark is durable already."""

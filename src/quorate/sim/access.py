@@ -54,6 +54,8 @@ class Access:
     ) -> None:
         self.calls: list[Call] = []
         self.leases: dict[int, LeaseHistory] = {}
+        self.asked: set[int] = set()
+        """Leases that it asked for, granted or not."""
         self._name = name
         self._clock = clock
         self._latency_s = rng.uniform(*LATENCY_S)
@@ -87,6 +89,8 @@ class Access:
     def ask(self, member_id: int, request: Proto, timeout_s: float) -> Steps[Answer]:
         """Send a request and wait for its answer."""
         signal, invoked = Signal(), self._clock.now
+        if isinstance(request, rpc.LeaseGrantRequest):
+            self.asked.add(request.ID)
         self._open[signal] = member_id
         self._arrive(signal, member_id, lambda member: serve(
             member.service, request,

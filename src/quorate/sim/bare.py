@@ -25,6 +25,7 @@ from quorate.raft.types import (
 )
 
 ELECTION_TICK = 4
+IMAGES_MAX = 4
 TAIL = 5
 """Entries at the end of the log that no storage step may change."""
 
@@ -59,6 +60,8 @@ class Bare:
         self.applied = Applied(1 if founders else 0, ConfState(founders))
         self.durable = self.applied
         """What is applied and survives a crash."""
+        self.images: deque[Snapshot] = deque(maxlen=IMAGES_MAX)
+        """Snapshots of its state, the oldest first."""
         if founders:
             self.log.apply_snapshot(Snapshot(1, 1, self.applied.conf_state))
             self.log.set_hard_state(HardState(1, 0, 1))
@@ -86,6 +89,12 @@ class Bare:
             max_bytes_per_message=self._limits.message_bytes,
             in_flight=InFlightLimits(self._limits.in_flight), disable_proposal_forwarding=True,
             random_timeout=self._limits.random_timeout))
+
+    def flush(self) -> None:
+        """What is applied survives a crash from now on, and can be sent."""
+        if self.applied != self.durable:
+            self.durable = self.applied
+            self.images.append(self.log.snapshot())
 
     def step(self, message: Message) -> None:
         """A message that Raft refuses, as from who is no member any more, changes nothing."""

@@ -15,11 +15,13 @@ import random
 from collections.abc import Callable
 from itertools import accumulate
 
+from quorate.raft.confchange import encode_conf_change
 from quorate.raft.errors import ProposalDropped, RaftError
 from quorate.raft.leader import maybe_send_append
 from quorate.raft.types import (
     LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfChange, ConfChangeSingle, ConfChangeTransition,
-    ConfChangeType, ConfChangeV2, InvariantBroken, Message, MessageType, Role,
+    ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, InvariantBroken, Message,
+    MessageType, Role,
 )
 from quorate.sim.bare import ELECTION_TICK, Bare, Limits
 from quorate.raft.tracker import ProgressState
@@ -29,6 +31,7 @@ MESSAGES_MAX = 60
 """More than this wait in the bag: the oldest is lost."""
 
 MEMBERS_MAX = 6
+EXCHANGES_MAX = 120
 SLOW = 0.1
 """Chance that the slow disk does something when it is asked to."""
 
@@ -66,7 +69,8 @@ class Chaos:
             (self._part, rng.choice((0, 0.1, 0.3))), (self._heal, rng.choice((0.15, 0.5))),
             (self._flush, rng.choice((0.2, 2))), (self._compact, rng.choice((0, 0.5))),
             (self._campaign, 0.3), (self._contest, rng.choice((0.1, 0.4, 1))),
-            (self._diverge, rng.choice((0, 0.3, 1))), (self._step_back, rng.choice((0, 1)))]
+            (self._diverge, rng.choice((0, 0.3, 1))), (self._step_back, rng.choice((0, 1))),
+            (self._image, rng.choice((0, 0.5, 2))), (self._usurp, rng.choice((0, 0.1)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -148,10 +152,12 @@ class Chaos:
     def _apply(self, _bare: Bare) -> None:
         busy = [b for b in self._nodes.values() if b.applies]
         if busy:
-            bare = self._rng.choice(busy)
-            bare.apply()
-            self._applied = max(self._applied, bare.applied.index)
-            self._turn(bare)
+            self._apply_of(self._rng.choice(busy))
+
+    def _apply_of(self, bare: Bare) -> None:
+        bare.apply()
+        self._applied = max(self._applied, bare.applied.index)
+        self._turn(bare)
 
     def _leader(self) -> Bare | None:
         """Any that believes it leads."""
@@ -172,8 +178,9 @@ class Chaos:
     def _read(self, bare: Bare) -> None:
         """Anybody, or who believes that it leads."""
         leader = self._leader()
-        if leader is not None and self._rng.random() < 0.5:
-            bare = leader
+        self._read_at(leader if leader is not None and self._rng.random() < 0.5 else bare)
+
+    def _read_at(self, bare: Bare) -> None:
         if bare.node.lead == 0:
             return
         self._count += 1
@@ -248,7 +255,7 @@ class Chaos:
             self._turn(bare)
 
     def _flush(self, bare: Bare) -> None:
-        bare.durable = bare.applied
+        bare.flush()
 
     def _compact(self, bare: Bare) -> None:
         if bare.durable.index > bare.log.first_index():
@@ -267,31 +274,102 @@ class Chaos:
     def _heal(self, _bare: Bare) -> None:
         self._cut = set()
 
+    def _image(self, _bare: Bare) -> None:
+        """A leader sends a snapshot that it need not send, and perhaps an old one: as one that was
+        long under way arrives."""
+        bare = self._leader()
+        if bare is None or not bare.images:
+            return
+        snapshot = self._rng.choice(bare.images)
+        to = self._rng.choice(sorted(snapshot.conf_state.members))
+        if to != bare.id and to in self._nodes:
+            self._bag.append(Message(MessageType.SNAP, to=to, from_=bare.id, term=bare.node.term,
+                                     snapshot=snapshot))
+
     def _change(self, _bare: Bare) -> None:
-        """One member more or less, or a joint swap."""
+        """One member more or less, or a joint change; perhaps several in one batch, of which no
+        more than one may be made."""
         bare = self._leader()
         if bare is None:
             return
-        state, new = bare.applied.conf_state, max(self._nodes) + 1
-        learners = self._rng.random() < 0.3
-        change: ConfChange | ConfChangeV2
-        if len(state.voters) < 3 or (self._rng.random() < 0.4 and len(self._nodes) < MEMBERS_MAX):
-            change = ConfChange(
-                ConfChangeType.ADD_LEARNER_NODE if learners else ConfChangeType.ADD_NODE, new)
-        elif state.learners and learners:
-            change = ConfChange(ConfChangeType.ADD_NODE, state.learners[0])
-        elif self._rng.random() < 0.5:
-            change = ConfChange(ConfChangeType.REMOVE_NODE, self._rng.choice(state.voters))
-        else:
-            gone = self._rng.sample(state.voters, len(state.voters) // 2)
-            change = ConfChangeV2(
-                ConfChangeTransition.JOINT_IMPLICIT,
-                (ConfChangeSingle(ConfChangeType.ADD_NODE, new),
-                 *(ConfChangeSingle(ConfChangeType.REMOVE_NODE, i) for i in gone)))
+        batch: list[Entry] = []
+        for _ in range(self._rng.choice((1, 1, 1, 2, 4))):
+            if batch and self._rng.random() < 0.5:
+                batch.append(Entry(0, 0, b"batched"))
+                continue
+            change = self._some_change(bare.applied.conf_state)
+            kind = (EntryType.CONF_CHANGE if isinstance(change, ConfChange)
+                    else EntryType.CONF_CHANGE_V2)
+            batch.append(Entry(0, 0, encode_conf_change(change), kind))
+        self._rng.shuffle(batch)
         try:
-            bare.node.propose_conf_change(change)
+            bare.node.propose_entries(tuple(batch))
         except ProposalDropped:
             return
-        if new not in self._nodes:
+        new = max(self._nodes) + 1
+        if len(self._nodes) < MEMBERS_MAX:
             self._nodes[new] = Bare(new, self._limits, ())
         self._turn(bare)
+
+    def _some_change(self, state: ConfState) -> ConfChange | ConfChangeV2:
+        rng, new = self._rng, max(self._nodes) + 1
+        add, learn = ConfChangeType.ADD_NODE, ConfChangeType.ADD_LEARNER_NODE
+        if state.voters_outgoing and not state.auto_leave:
+            return ConfChangeV2()
+        if len(state.voters) < 3 or (rng.random() < 0.4 and len(self._nodes) < MEMBERS_MAX):
+            return ConfChange(learn if rng.random() < 0.3 else add, new)
+        if state.learners and rng.random() < 0.5:
+            return ConfChange(add, rng.choice(state.learners))
+        if rng.random() < 0.4:
+            return ConfChange(ConfChangeType.REMOVE_NODE, rng.choice(state.voters))
+        gone = rng.sample(state.voters, len(state.voters) // 2)
+        return ConfChangeV2(
+            rng.choice((ConfChangeTransition.JOINT_IMPLICIT, ConfChangeTransition.JOINT_EXPLICIT)),
+            (ConfChangeSingle(add, rng.choice(state.learners) if state.learners else new),
+             *(ConfChangeSingle(rng.choice((learn, ConfChangeType.REMOVE_NODE)), i)
+               for i in gone)))
+
+    def _usurp(self, _bare: Bare) -> None:
+        """The others elect and go on behind a leader's back; then it is asked to read, and what
+        they said to it before arrives."""
+        old = self._leader()
+        if old is None:
+            return
+        others = [b for b in self._nodes.values() if b is not old]
+        self._read_at(old)
+        self._exchange([old, *others], lambda message: message.from_ == old.id)
+        held = [message for message in self._bag if message.to == old.id]
+        self._bag = []
+        for bare in others:
+            for _ in range(ELECTION_TICK):
+                self._tick(bare)
+        for bare in others:
+            self._campaign(bare)
+            self._exchange(others)
+            if bare.node.role is Role.LEADER:
+                break
+        self._read_at(old)
+        self._rng.shuffle(held)
+        for message in held:
+            self._step(old, message)
+
+    def _exchange(
+        self, nodes: list[Bare], wanted: Callable[[Message], bool] = lambda _message: True
+    ) -> None:
+        """Until nothing is left, these get their messages, and what they have to do is done."""
+        ids = {bare.id for bare in nodes}
+        for _ in range(EXCHANGES_MAX):
+            here = [n for n, m in enumerate(self._bag)
+                    if m.to in ids and m.from_ in ids and wanted(m)]
+            busy = [bare for bare in nodes if bare.appends or bare.applies]
+            if here and (not busy or self._rng.random() < 0.7):
+                message = self._bag.pop(self._rng.choice(here))
+                self._step(self._nodes[message.to], message)
+            elif busy:
+                bare = self._rng.choice(busy)
+                if bare.appends:
+                    self._append_of(bare)
+                else:
+                    self._apply_of(bare)
+            else:
+                break

@@ -4,7 +4,8 @@ interleavings that chaos.py makes for Raft alone.
 Every value is written once. After every step, by what clients and watchers were given: no value
 and no revision twice, an acknowledged write is where its answer says, a linearizable read is at
 least as new as everything that was acknowledged when it was asked, a lease that was granted is
-known to everybody who is asked until TTL after its last acknowledged renewal was asked for.
+known to everybody who is asked until TTL after its last acknowledged renewal was asked for, and
+the term in an answer never falls and is on the member's disk; and what invariants.py says of Raft.
 Membership and logs stay as they are; all clocks are one.
 
 Not here: disks, compaction, snapshots, clocks that differ (world.py has them).
@@ -13,89 +14,27 @@ Not here: disks, compaction, snapshots, clocks that differ (world.py has them).
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
 from itertools import accumulate
 
-from quorate.disk.memory_backend import MemoryBackend
-from quorate.member.build import build_core, lift_commit
-from quorate.member.core import CoreConfig, MemberCore
-from quorate.member.effects import AppendWork
-from quorate.member.requests import RequestIds
+from google.protobuf.message import Message as Proto
+
 from quorate.member.service import Done
-from quorate.member.serving import MemberService
-from quorate.raft.memory import MemoryStorage
-from quorate.raft.types import (
-    ConfState, HardState, InvariantBroken, Message, MessageType, Snapshot,
-)
+from quorate.raft.types import InvariantBroken, Message, MessageType
+from quorate.sim.cored import ELECTION_S, TICK_S, Cored
+from quorate.sim.invariants import RaftInvariants
 from quorate.sim.requests import serve
-from quorate.state.backend import AppliedPoint
 from quorate.state.errors import Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
-TICK_S = 0.1
-ELECTION_S = 0.4
 MESSAGES_MAX = 60
 TTL_S = 1_000_000
 SHORT_TTL_S = 2
 """Leases live for ever, so that one answer cannot be taken for another's, or end soon."""
 
-REQUEST_BYTES_MAX = 1 << 20
+NEAR_S = 0.1
+EXCHANGES_MAX = 200
 DRAINS_MAX = 100
-
-
-class Cored:
-    """A member: its core, and what survives a crash of it."""
-
-    def __init__(self, member_id: int, founders: tuple[int, ...], chaos: CoreChaos) -> None:
-        self.id = member_id
-        self.log = MemoryStorage()
-        self.backend = MemoryBackend()
-        self.works: deque[AppendWork] = deque()
-        self.life = 0
-        self._chaos = chaos
-        conf_state = ConfState(founders)
-        self.log.apply_snapshot(Snapshot(1, 1, conf_state))
-        self.log.set_hard_state(HardState(1, 0, 1))
-        self.backend.advance(AppliedPoint(1, 1, conf_state))
-        self.backend.commit()
-        self.start()
-
-    def start(self) -> None:
-        """As after a crash: what was not on disk is lost."""
-        chaos = self._chaos
-        self.life += 1
-        self.works.clear()
-        self.backend.crash()
-        lift_commit(self.log, self.backend.applied.index)
-        self.core: MemberCore = build_core(
-            CoreConfig(1, self.id, TICK_S, ELECTION_S), self.log, self.backend,
-            RequestIds(self.id, self.life), lambda ticks: chaos.rng.randrange(ticks, 2 * ticks),
-            chaos.now, durable=lambda: self.backend.durable)
-        self.service = MemberService(
-            self.core, lambda: None, version="chaos", request_bytes_max=REQUEST_BYTES_MAX)
-        watch = self.service.watch(_Watcher(chaos))
-        watch.request(rpc.WatchRequest(create_request=rpc.WatchCreateRequest(
-            key=b"\0", range_end=b"\0", start_revision=1)))
-
-
-class _Watcher:
-    """See `WatchSink`: everything that ever happens at a member."""
-
-    def __init__(self, chaos: CoreChaos) -> None:
-        self._chaos = chaos
-
-    def send(self, response: rpc.WatchResponse) -> None:
-        """See `WatchSink`."""
-        for event in response.events:
-            self._chaos.happened(event.kv.mod_revision, event.kv.value)
-
-    def backlog_bytes(self) -> int:
-        """See `WatchSink`."""
-        return 0
-
-    def end(self, _reason: Refused | None) -> None:
-        """See `WatchSink`."""
 
 
 class CoreChaos:
@@ -118,15 +57,19 @@ class CoreChaos:
         self._leases: list[tuple[int, int]] = []
         """Ids and TTLs; the long ones are all different."""
         self._promised: dict[int, float] = {}
-        founders = tuple(range(1, rng.choice((1, 3, 3, 3, 5)) + 1))
+        founders = tuple(range(1, rng.choice((1, 3, 3, 5, 5)) + 1))
         self._members = {i: Cored(i, founders, self) for i in founders}
+        self._invariants = RaftInvariants(self._members.values, fail)
+        self._front = 0
+        """The newest entry that anybody has applied."""
         kinds: list[tuple[Callable[[Cored], None], float]] = [
             (self._deliver, 60), (self._append, rng.choice((15, 60))), (self._tick, 6),
             (self._put, rng.choice((2, 6))), (self._read, 3), (self._lease, 2),
             (self._lose, rng.choice((0, 1))), (self._copy, rng.choice((0, 1))),
             (self._crash, rng.choice((0, 0.3))), (self._flush, 1),
             (self._contest, rng.choice((0.2, 0.6))), (self._part, rng.choice((0, 0.3))),
-            (self._heal, 0.4), (self._lost, 0.1), (self._wait, rng.choice((0.1, 1)))]
+            (self._heal, 0.4), (self._lost, 0.1), (self._wait, rng.choice((0.1, 1))),
+            (self._usurp, rng.choice((0, 0.2)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -159,8 +102,29 @@ class CoreChaos:
         else:
             raise InvariantBroken(f"a turn of member {member.id} does not end")
         del self._bag[:-MESSAGES_MAX]
+        self._invariants.look_at_raft(member, self.now)
+        if member.backend.applied.index > self._front:
+            self._front = member.backend.applied.index
+            self._look_at_leases(member)
 
     # What must hold.
+
+    def _look_at_leases(self, member: Cored) -> None:
+        """It has applied what nobody had applied before."""
+        leases = member.core.machine.leases
+        for lease_id, promised in self._promised.items():
+            if promised > self.now and leases.get(lease_id) is None:
+                raise InvariantBroken(
+                    f"lease {lease_id} ended at {self.now:.2f} on {member.id}, which lives until "
+                    f"{promised:.2f}")
+
+    def _answered(self, member: Cored, header: rpc.ResponseHeader) -> None:
+        term, durable = header.raft_term, member.log.initial_state()[0].term
+        if not member.told_term <= term <= durable:
+            raise InvariantBroken(
+                f"member {member.id} answered with term {term}, after {member.told_term}; the "
+                f"term on its disk is {durable}")
+        member.told_term = term
 
     def happened(self, revision: int, value: bytes) -> None:
         """A watcher was told."""
@@ -175,7 +139,12 @@ class CoreChaos:
 
     def _ask(self, member: Cored, request: rpc.PutRequest | rpc.RangeRequest
              | rpc.LeaseGrantRequest | rpc.LeaseKeepAliveRequest, done: Done) -> None:
-        serve(member.service, request, done)
+        def answered(outcome: Proto | Refused) -> None:
+            if isinstance(outcome, rpc.PutResponse | rpc.RangeResponse):
+                self._answered(member, outcome.header)
+            done(outcome)
+
+        serve(member.service, request, answered)
         self._turn(member)
 
     def _put(self, member: Cored) -> None:
@@ -191,7 +160,8 @@ class CoreChaos:
         self._ask(member, rpc.PutRequest(key=b"k", value=value), done)
 
     def _read(self, member: Cored) -> None:
-        wanted = self._newest
+        serializable = self.rng.random() < 0.2
+        wanted = 0 if serializable else self._newest
 
         def done(outcome: object) -> None:
             if not isinstance(outcome, rpc.RangeResponse):
@@ -203,7 +173,7 @@ class CoreChaos:
             for kv in outcome.kvs:
                 self.happened(kv.mod_revision, kv.value)
 
-        self._ask(member, rpc.RangeRequest(key=b"k"), done)
+        self._ask(member, rpc.RangeRequest(key=b"k", serializable=serializable), done)
 
     def _lease(self, member: Cored) -> None:
         """Grant one, or renew one that somebody was granted."""
@@ -268,9 +238,11 @@ class CoreChaos:
     def _append(self, _member: Cored) -> None:
         busy = [m for m in self._members.values() if m.works]
         if busy:
-            member = self.rng.choice(busy)
-            member.core.append_done(member.works.popleft())
-            self._turn(member)
+            self._append_of(self.rng.choice(busy))
+
+    def _append_of(self, member: Cored) -> None:
+        member.core.append_done(member.works.popleft())
+        self._turn(member)
 
     def _tick(self, member: Cored) -> None:
         self.now += TICK_S / len(self._members)
@@ -299,6 +271,85 @@ class CoreChaos:
                     member.core.tick(self.now)
                     self._turn(member)
 
+    def _usurp(self, _member: Cored) -> None:
+        """A leader sleeps while the others elect, write and renew behind its back; then it is
+        asked, and what they had said to it before arrives."""
+        leaders = [m for m in self._members.values() if m.core.is_leader]
+        if not leaders:
+            return
+        old, rng = self.rng.choice(leaders), self.rng
+        everybody, notices = list(self._members.values()), rng.random() < 0.5
+        others = [member for member in everybody if member is not old]
+        if rng.random() < 0.5:
+            self._come_near_an_end(everybody)
+        for _ in range(2):
+            rng.choice((self._read, self._put, self._grant, self._lease))(old)
+        self._exchange(everybody, lambda message: message.from_ == old.id, notices)
+        if rng.random() < 0.5:
+            self._exchange([old], lambda message: message.to == old.id, notices)
+        held = [message for message in self._bag if message.to == old.id]
+        self._bag = []
+        new = self._elect(others, notices)
+        self.now += rng.choice((0.05, 0.2))
+        old.core.tick(self.now)
+        self._turn(old)
+        if new is not None:
+            for ask in (self._put, self._lease, self._tick, self._lease, self._tick):
+                ask(new)
+                self._exchange(others, _whatever, notices)
+        self._lease(old)
+        self._exchange(everybody, lambda message: message.type is MessageType.NOTICE, True)
+        self._read(old)
+        rng.shuffle(held)
+        for message in held:
+            old.core.receive(message, self.now)
+            self._turn(old)
+
+    def _come_near_an_end(self, members: list[Cored]) -> None:
+        """Time passes in peace until a lease has almost run out."""
+        ends = [end for end in self._promised.values() if self.now < end < self.now + SHORT_TTL_S]
+        end = self.rng.choice(ends) if ends else 0.0
+        while self.now + NEAR_S < end:
+            self.now += min(0.3, end - NEAR_S / 2 - self.now)
+            for member in members:
+                member.core.tick(self.now)
+                self._turn(member)
+            self._exchange(members, _whatever, False)
+
+    def _elect(self, members: list[Cored], notices: bool) -> Cored | None:
+        """They have heard of no leader for long; one of them tries after the other."""
+        for member in members:
+            for _ in range(round(ELECTION_S / TICK_S)):
+                member.core.tick(self.now)
+        for member in self.rng.sample(members, len(members)):
+            member.core.node.campaign()
+            self._turn(member)
+            self._exchange(members, _whatever, notices)
+            if member.core.is_leader:
+                return member
+        return None
+
+    def _exchange(
+        self, members: list[Cored], wanted: Callable[[Message], bool], notices: bool
+    ) -> None:
+        """Until nothing is left these get their messages, with `notices` those first, and what
+        they have to write is written."""
+        ids = {member.id for member in members}
+        for _ in range(EXCHANGES_MAX):
+            here = [m for m in self._bag if m.to in ids and wanted(m)
+                    and (m.from_ in ids or len(ids) == 1)]
+            first = [m for m in here if m.type is MessageType.NOTICE] if notices else []
+            busy = [member for member in members if member.works]
+            if busy and not first:
+                self._append_of(self.rng.choice(busy))
+            elif here:
+                message = self.rng.choice(first or here)
+                self._bag = [m for m in self._bag if m is not message]
+                self._members[message.to].core.receive(message, self.now)
+                self._turn(self._members[message.to])
+            else:
+                break
+
     def _lost(self, member: Cored) -> None:
         """A connection broke."""
         other = self.rng.choice(list(self._members))
@@ -312,3 +363,7 @@ class CoreChaos:
 
     def _heal(self, _member: Cored) -> None:
         self._cut = set()
+
+
+def _whatever(_message: Message) -> bool:
+    return True

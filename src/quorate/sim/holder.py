@@ -9,24 +9,41 @@ Not here: the rules (check/leases.py), other requests (client.py).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from quorate.check.keyvalue import Request
-from quorate.check.leases import Hold, LeaseHistory, Renewal
+from google.protobuf.message import Message as Proto
+
+from quorate.check.leases import Hold, LeaseHistory, Remaining, Renewal
 from quorate.check.linearizability import NEVER
-from quorate.member.service import Done
+from quorate.sim.answers import Asked, puts
 from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember
+from quorate.sim.plan import Plan
+from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
 LEASES = 2
 """Leases that a client keeps at a time."""
 
+RECENT = 4
+"""Which of its leases a client asks about."""
+
 LOCKS = (b"lock/a", b"lock/b")
 
-Once = Callable[[Callable[[object], None]], Done]
+BELATED = 0.05
+"""Chance that a key is bound to any lease that the client ever had: it may have ended."""
+
+Handle = Callable[[Proto | Refused], None]
+
+
+class Ask(Protocol):
+    """A client's way to ask; what becomes of it is recorded."""
+
+    def __call__(self, member: SimMember, request: Proto, handle: Handle = ..., /) -> None: ...
 
 
 @dataclass(slots=True)
@@ -47,14 +64,13 @@ class Kept:
 
 @dataclass(slots=True)
 class Holder:
-    """Leases and locks of one client; `call` is the client's way to ask what is recorded."""
+    """Leases and locks of one client."""
 
     name: str
     clock: Clock
     rng: random.Random
-    call: Callable[[SimMember, Request, Done], None]
-    give_up: float
-    ttl_factor: int
+    ask: Ask
+    plan: Plan
     kept: list[Kept] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -66,28 +82,44 @@ class Holder:
         return [kept.history for kept in self.kept]
 
     def any_lease(self) -> int:
-        """A lease that is kept, 0 if there is none."""
-        alive = self._alive()
+        """A lease that is kept, seldom another, 0 if there is none."""
+        alive = self.kept if self.rng.random() < BELATED else self._alive()
         return self.rng.choice(alive).history.id if alive else 0
 
-    def act(self, member: SimMember, once: Once) -> bool:
+    def act(self, member: SimMember) -> bool:
         """Do something with leases; False if there was nothing to do."""
         alive, choice = self._alive(), self.rng.random()
         if len(alive) < LEASES:
-            self._grant(member, once)
-        elif self.rng.random() < self.give_up:
+            self._grant(member)
+        elif self.rng.random() < self.plan.give_up:
             self._release(alive[0], self.clock.now)
             alive[0].given_up = True
             return False
         elif choice < 0.03:
-            self._revoke(member, alive[0], once)
-        elif choice < 0.11 and self.kept:
-            self._ask(member, self.rng.choice(self.kept), once)
-        elif choice < 0.21 and (free := [k for k in alive if k.lock is None]):
-            self._lock(member, free[0], once)
+            self._revoke(member, alive[0])
+        elif choice < 0.04:
+            self._revoke(member, self.rng.choice(self.kept[-RECENT:]))
+        elif choice < 0.05:
+            self._grant_again(member, alive[0])
+        elif choice < 0.13:
+            self._ask(member, self.rng.choice(self.kept[-RECENT:]))
+        elif choice < 0.23 and (free := [k for k in alive if k.lock is None]):
+            self._lock(member, free[0])
         else:
-            self._renew(member, self.rng.choice(alive), once)
+            self._renew(member, self.rng.choice(alive))
         return True
+
+    def refused(self, asked: Asked) -> None:
+        """A write was refused for want of a lease: if it named but one, that is gone."""
+        leases = {put.lease for put in puts(asked.request) if put.lease}
+        if len(leases) == 1:
+            self.missed(leases, asked.at)
+
+    def missed(self, leases: set[int], asked_at: float) -> None:
+        """These were said to be gone, or not to be there."""
+        for kept in self.kept:
+            if kept.history.id in leases and kept.history.revoked_at is None:
+                kept.history.renewals.append(Renewal(asked_at, self.clock.now, False))
 
     def finish(self) -> None:
         """The end: what is held is held until its deadline."""
@@ -106,63 +138,100 @@ class Holder:
                                        kept.lock_since, until))
             kept.lock = None
 
-    def _grant(self, member: SimMember, once: Once) -> None:
+    def _grant(self, member: SimMember) -> None:
         started = self.clock.now
         request = rpc.LeaseGrantRequest(
-            ID=self.rng.getrandbits(62) | 1, TTL=self.ttl_factor * self.rng.randrange(2, 10))
+            ID=self.rng.getrandbits(62) | 1,
+            TTL=self.plan.ttl_factor * self.rng.randrange(2, 10))
+        ttl_s = max(request.TTL, math.ceil(1.5 * self.plan.election_s))
 
-        def done(outcome: object) -> None:
+        def done(outcome: Proto | Refused) -> None:
             if isinstance(outcome, rpc.LeaseGrantResponse):
                 self.kept.append(Kept(LeaseHistory(
-                    self.name, outcome.ID, outcome.TTL,
-                    [Renewal(started, self.clock.now, True)])))
+                    self.name, request.ID, ttl_s, [Renewal(started, self.clock.now, True)])))
+                self._expect(outcome, request.ID, ttl_s)
 
-        waiter = once(done)
-        member.post(lambda: member.service.lease_grant(request, waiter))
+        self.ask(member, request, done)
 
-    def _renew(self, member: SimMember, kept: Kept, once: Once) -> None:
+    def _grant_again(self, member: SimMember, kept: Kept) -> None:
+        """The same id once more, which must be refused while the lease lives; unless it is, nobody
+        knows any more when the lease ends."""
+        self._release(kept, self.clock.now)
+        self.kept.remove(kept)
+        promised_until = self._promised_until(kept)
+
+        def done(outcome: Proto | Refused) -> None:
+            if isinstance(outcome, Refused) and outcome.problem is Problem.LEASE_EXISTS:
+                self.kept.append(kept)
+            elif not isinstance(outcome, Refused) and self.clock.now < promised_until:
+                self.wrong.append(
+                    f"{self.name} was granted lease {kept.history.id:x} again at "
+                    f"{self.clock.now:.3f}; it lives until {promised_until:.3f}")
+
+        self.ask(member, rpc.LeaseGrantRequest(ID=kept.history.id, TTL=1), done)
+
+    def _promised_until(self, kept: Kept) -> float:
+        """By any clock."""
+        return kept.deadline - 2 * self.plan.drift * kept.history.ttl_s
+
+    def _renew(self, member: SimMember, kept: Kept) -> None:
         renewals, position = kept.history.renewals, len(kept.history.renewals)
         renewals.append(Renewal(self.clock.now, NEVER, False))
 
-        def done(outcome: object) -> None:
+        def done(outcome: Proto | Refused) -> None:
             if isinstance(outcome, rpc.LeaseKeepAliveResponse):
                 sent = renewals[position].sent
                 renewals[position] = Renewal(sent, self.clock.now, bool(outcome.TTL))
                 self.renewed += bool(outcome.TTL)
-                if not outcome.TTL:
+                if outcome.TTL:
+                    self._expect(outcome, kept.history.id, kept.history.ttl_s)
+                else:
                     self._release(kept, self.clock.now)
                     kept.given_up = True
 
-        waiter = once(done)
-        member.post(lambda: member.service.lease_keep_alive(
-            rpc.LeaseKeepAliveRequest(ID=kept.history.id), waiter))
+        self.ask(member, rpc.LeaseKeepAliveRequest(ID=kept.history.id), done)
 
-    def _revoke(self, member: SimMember, kept: Kept, once: Once) -> None:
+    def _expect(
+        self, answer: rpc.LeaseGrantResponse | rpc.LeaseKeepAliveResponse, lease_id: int,
+        ttl_s: int,
+    ) -> None:
+        if (lease_id, ttl_s) != (answer.ID, answer.TTL):
+            self.wrong.append(f"{self.name} has lease {lease_id:x} with TTL {ttl_s} s and was told "
+                              f"of {answer.ID:x} with {answer.TTL} s")
+
+    def _revoke(self, member: SimMember, kept: Kept) -> None:
         self._release(kept, self.clock.now)
         kept.given_up = True
-        kept.history.revoked_at = self.clock.now
-        waiter = once(_ignore)
-        member.post(lambda: member.service.lease_revoke(
-            rpc.LeaseRevokeRequest(ID=kept.history.id), waiter))
+        promised_until = 0.0 if kept.history.revoked_at else self._promised_until(kept)
+        kept.history.revoked_at = kept.history.revoked_at or self.clock.now
 
-    def _ask(self, member: SimMember, kept: Kept, once: Once) -> None:
-        """The remaining time; no more than the TTL, and "none" only when it may be gone."""
+        def done(outcome: Proto | Refused) -> None:
+            if (isinstance(outcome, Refused) and outcome.problem is Problem.LEASE_NOT_FOUND
+                    and self.clock.now < promised_until):
+                self.wrong.append(
+                    f"{self.name} could not revoke lease {kept.history.id:x} at "
+                    f"{self.clock.now:.3f}; it lives until {promised_until:.3f}")
+
+        self.ask(member, rpc.LeaseRevokeRequest(ID=kept.history.id), done)
+
+    def _ask(self, member: SimMember, kept: Kept) -> None:
+        """The remaining time; "none" only when it may be gone."""
         asked, history = self.clock.now, kept.history
 
-        def done(outcome: object) -> None:
+        def done(outcome: Proto | Refused) -> None:
             if not isinstance(outcome, rpc.LeaseTimeToLiveResponse):
                 return
-            if history.ttl_s < outcome.TTL:
+            if outcome.TTL < 0:
+                self.missed({history.id}, asked)
+                return
+            history.told.append(Remaining(asked, self.clock.now, outcome.TTL))
+            if outcome.grantedTTL != history.ttl_s:
                 self.wrong.append(f"{self.name} was told that lease {history.id:x} with TTL "
-                                  f"{history.ttl_s} s lives for {outcome.TTL} s")
-            elif outcome.TTL < 0 and history.revoked_at is None:
-                history.renewals.append(Renewal(asked, self.clock.now, False))
+                                  f"{history.ttl_s} s was granted {outcome.grantedTTL} s")
 
-        waiter = once(done)
-        member.post(lambda: member.service.lease_time_to_live(
-            rpc.LeaseTimeToLiveRequest(ID=history.id, keys=True), waiter))
+        self.ask(member, rpc.LeaseTimeToLiveRequest(ID=history.id, keys=True), done)
 
-    def _lock(self, member: SimMember, kept: Kept, once: Once) -> None:
+    def _lock(self, member: SimMember, kept: Kept) -> None:
         key = self.rng.choice(LOCKS)
         request = rpc.TxnRequest(
             compare=[rpc.Compare(key=key, target=rpc.Compare.CREATE, create_revision=0)],
@@ -171,12 +240,8 @@ class Holder:
                 lease=kept.history.id))],
             failure=[rpc.RequestOp(request_range=rpc.RangeRequest(key=key))])
 
-        def done(outcome: object) -> None:
+        def done(outcome: Proto | Refused) -> None:
             if isinstance(outcome, rpc.TxnResponse) and outcome.succeeded:
                 kept.lock, kept.lock_since = key, self.clock.now
 
-        self.call(member, request, once(done))
-
-
-def _ignore(_outcome: object) -> None:
-    """What became of it is seen in the events."""
+        self.ask(member, request, done)

@@ -9,9 +9,12 @@ last looked at.
   the configuration.
 - Figure 8: a leader counts replicas only for entries of its own term.
 - Term, and commit and applied index never fall while a member lives; a vote is never changed.
-- A leader's idea of what a member has is never beyond what it sends next (lesson L17); at most one
-  configuration change is under way (lesson L1).
-- State, events and configuration agree at equal applied index.
+- A leader's idea of what a member has is never beyond what it sends next (lesson L17), and is true
+  of that member's disk as long as nobody leads a later term there.
+- At most one configuration change is under way (lesson L1).
+- What a node counts in is the configuration that it has applied, also after a restart.
+- State, events, configuration, members and leases agree at equal applied index, the members with
+  the configuration; who tells a member that it was removed has that on disk.
 
 Not here: promises to clients (judge.py).
 """
@@ -19,31 +22,39 @@ Not here: promises to clients (judge.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from quorate.check.keyvalue import Change
 from quorate.raft.node import Node
 from quorate.raft.tracker import Config
 from quorate.raft.types import (
     ConfState, Entry, EntryType, HardState, Role, Storage, StorageError,
 )
-from quorate.state.machine import Machine
-from quorate.wire._generated import kv_pb2
+from quorate.sim.events import Events
+from quorate.sim.tables import wrong_members
 
 if TYPE_CHECKING:
     from quorate.member.core import MemberCore
     from quorate.sim.member import SimMember
 
 BYTES_MAX = 1 << 30
-EVENTS_MAX = 1 << 30
 
 Fail = Callable[[str], Exception]
 
 
+class Point(Protocol):
+    """How far a state is, and the configuration there."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def conf_state(self) -> ConfState: ...
+
+
 class Observed(Protocol):
-    """What is looked at: a node, its life, and the log that its disk holds (or held)."""
+    """What is looked at: a node, its life, the log that its disk holds (or held), its state."""
 
     @property
     def id(self) -> int: ...
@@ -56,6 +67,9 @@ class Observed(Protocol):
 
     @property
     def stable(self) -> Storage | None: ...
+
+    @property
+    def applied(self) -> Point: ...
 
 
 @dataclass(slots=True)
@@ -70,35 +84,10 @@ class _Seen:
     commit: int = 0
     led: int = 0
     """The term that it led, 0 if it did not."""
-
-class Events:
-    """Everything that ever happened, as the first member to apply it tells it; every other must
-    tell the same."""
-
-    def __init__(self, fail: Fail) -> None:
-        self._fail = fail
-        self.log: list[tuple[int, list[Change]]] = []
-
-    def look(self, member_id: int, machine: Machine, after: int) -> None:
-        """The member has applied something since revision `after`."""
-        start = max(after + 1, machine.compact_revision + 1, 2)
-        events, _ = machine.events_since(start, b"\0", b"\0", EVENTS_MAX)
-        told: dict[int, list[Change]] = {}
-        for event in events:
-            told.setdefault(event.revision, []).append(
-                Change(event.kv.key, None if event.type == kv_pb2.Event.DELETE else event.kv))
-        for revision in range(start, machine.revision + 1):
-            changes = told.get(revision)
-            position = revision - 2
-            if changes is None:
-                raise self._fail(f"revision {revision} has no events on {member_id}")
-            if position == len(self.log):
-                self.log.append((revision, changes))
-            elif position > len(self.log):
-                raise self._fail(f"{member_id} has revision {revision}, nobody had the one before")
-            elif self.log[position][1] != changes:
-                raise self._fail(f"revision {revision} is {changes} on {member_id}, it was "
-                                 f"{self.log[position][1]} elsewhere")
+    matches: dict[int, int] = field(default_factory=dict)
+    """What it, leading, believed that each member has."""
+    pending: int = 0
+    """Where it, leading, had put the newest change of the configuration."""
 
 
 class RaftInvariants:
@@ -116,6 +105,9 @@ class RaftInvariants:
         """In which term: leaders of later ones must have it, those of earlier ones need not."""
         self._votes: dict[int, HardState] = {}
         self._seen: dict[int, _Seen] = {}
+        self._ends: dict[int, int] = {}
+        """The last entry on each disk."""
+        self._configs: dict[int, ConfState] = {}
 
     def look_at_raft(self, member: Observed, now: float) -> None:
         """A turn of this node is over."""
@@ -128,15 +120,25 @@ class RaftInvariants:
         if seen is None or seen.life != member.life:
             seen = self._seen[member.id] = _Seen(
                 member.life, config, commit=log.first_index() - 1)
-        self._look_at_vote(member)
+            self._look_at_config(member, node)
+        self._look_at_disk(member)
         leads = raft.term if raft.role is Role.LEADER else 0
         if leads:
-            self._look_at_progress(member.id, node)
+            if leads != seen.led:
+                # Others may elect it before its own tail, of earlier terms, is on its disk.
+                own = raft.tracker.progress.get(member.id)
+                seen.matches = {} if own is None else {member.id: own.match}
+                seen.pending = raft.pending_conf_index
+            self._look_at_progress(member.id, node, seen.matches)
+            if raft.pending_conf_index != seen.pending:
+                seen.pending = raft.pending_conf_index
+                self._look_at_changes(member.id, node)
         if raft.term != seen.term or leads != seen.led or log.committed != seen.commit:
             self._look_at_change(member.id, node, leads, seen)
         if config is not seen.config:
             if config != seen.config:
                 self.reconfigured_at = now
+                self._look_at_config(member, node)
             seen.config = config
 
     def _look_at_change(self, member_id: int, node: Node, leads: int, seen: _Seen) -> None:
@@ -157,10 +159,35 @@ class RaftInvariants:
                              f"{log.committed}")
         seen.term, seen.led, seen.commit = term, leads, log.committed
 
-    def _look_at_vote(self, member: Observed) -> None:
-        """On disk: a term never falls, a vote in it is never changed."""
-        assert member.stable is not None
-        state = member.stable.initial_state()[0]
+    def _look_at_config(self, member: Observed, node: Node) -> None:
+        """The node counts in another configuration, or was started."""
+        now, snapshot = node.raft.tracker.config.conf_state(), node.raft.log.snapshot
+        told = member.applied.conf_state if snapshot is None else snapshot.conf_state
+        if now != told:
+            raise self._fail(f"member {member.id} counts in {now}, its state says {told}")
+        index = member.applied.index if snapshot is None else snapshot.index
+        if self._configs.setdefault(index, now) != now:
+            raise self._fail(f"the configuration at index {index} is {now} on {member.id}, it was "
+                             f"{self._configs[index]} elsewhere")
+
+    def _look_at_changes(self, member_id: int, node: Node) -> None:
+        """A leader took a change of the configuration: everything before it must be applied."""
+        log = node.raft.log
+        low = max(log.applied + 1, log.first_index())
+        changes = [entry for entry in log.slice(low, log.last_index() + 1, BYTES_MAX)
+                   if entry.type is not EntryType.NORMAL]
+        if len(changes) > 1 and changes[-1].term == node.term:
+            raise self._fail(f"leader {member_id} has the configuration changes "
+                             f"{[entry.index for entry in changes]} under way at once")
+
+    def _look_at_disk(self, member: Observed) -> None:
+        """A term never falls, a vote in it is never changed, what was acknowledged stays."""
+        stable = member.stable
+        assert stable is not None
+        end = stable.last_index()
+        if end != self._ends.get(member.id, 0):
+            self._look_at_end(member, end)
+        state = stable.initial_state()[0]
         before = self._votes.get(member.id)
         if state is before:
             return
@@ -169,11 +196,38 @@ class RaftInvariants:
             raise self._fail(f"the disk of {member.id} had {before}, now it has {state}")
         self._votes[member.id] = state
 
-    def _look_at_progress(self, member_id: int, node: Node) -> None:
+    def _look_at_end(self, member: Observed, end: int) -> None:
+        """The log on a disk has another last entry."""
+        if end < self._ends.get(member.id, 0):
+            for leader in self._members():
+                node = leader.node
+                if node is not None and leader is not member and node.role is Role.LEADER and (
+                        progress := node.raft.tracker.progress.get(member.id)):
+                    self._look_at_match(node, member, progress.match)
+        self._ends[member.id] = end
+
+    def _look_at_progress(self, member_id: int, node: Node, matches: dict[int, int]) -> None:
         for other_id, progress in node.raft.tracker.progress.items():
-            if progress.match >= progress.next:
+            match = progress.match
+            if match >= progress.next:
                 raise self._fail(f"leader {member_id} would send {progress.next} to {other_id}, "
-                                 f"which has {progress.match}")
+                                 f"which has {match}")
+            if match != matches.get(other_id, 0):
+                matches[other_id] = match
+                for other in self._members():
+                    if other.id == other_id:
+                        self._look_at_match(node, other, match)
+
+    def _look_at_match(self, node: Node, other: Observed, match: int) -> None:
+        """What the leader counts as acknowledged is on that disk, until a later leader has it
+        replaced."""
+        log, stable = node.raft.log, other.stable
+        if stable is None or match < log.first_index() or (
+                stable.initial_state()[0].term > node.term):
+            return
+        if not _holds(stable, match, log.term(match)):
+            raise self._fail(f"leader {node.id} of term {node.term} believes that {other.id} has "
+                             f"entry {match}; its disk ends at {stable.last_index()}")
 
     def _elected(self, member_id: int, node: Node) -> None:
         term, log = node.term, node.raft.log
@@ -209,13 +263,35 @@ class RaftInvariants:
 
     def _durable(self, node: Node, entry: Entry, seen: _Seen) -> None:
         """By the configuration of before the turn or after it: it may have changed meanwhile."""
-        holders = {m.id for m in self._members() if _holds(m.stable, entry)}
+        holders = {m.id for m in self._members() if _holds(m.stable, entry.index, entry.term)}
         now = node.raft.tracker.config
         if not any(is_majority(holders, config.conf_state())
                    for config in (now, seen.config)):
             raise self._fail(f"entry {entry.index} of term {entry.term} is committed, but only "
                              f"on the disks of {sorted(holders)}; the configuration is "
                              f"{now.conf_state()}")
+
+
+class _State(NamedTuple):
+    """What must be equal at an applied index; the sums are the tables' (tables.py)."""
+
+    term: int
+    revision: int
+    compacted: int
+    members: ConfState
+    leases: tuple[tuple[int, int | None], ...]
+    members_sum: int
+    leases_sum: int
+
+
+@dataclass(slots=True)
+class _Applied:
+    """A member as it was when it last had applied something."""
+
+    life: int
+    index: int
+    revision: int
+    state: _State | None = None
 
 
 class Invariants(RaftInvariants):
@@ -226,9 +302,8 @@ class Invariants(RaftInvariants):
     ) -> None:
         super().__init__(members, fail)
         self._events = events
-        self._states: dict[int, tuple[object, ...]] = {}
-        self._applied: dict[int, tuple[int, int, int]] = {}
-        """Of each member: life, applied index, revision."""
+        self._states: dict[int, _State] = {}
+        self._applied: dict[int, _Applied] = {}
 
     def look(self, member: SimMember, now: float) -> bool:
         """A turn of this member is over; whether it has applied something."""
@@ -236,27 +311,42 @@ class Invariants(RaftInvariants):
         return member.core is not None and self._look_at_state(member, member.core)
 
     def _look_at_state(self, member: SimMember, core: MemberCore) -> bool:
-        point, machine = core.backend.applied, core.machine
-        life, applied, revision = self._applied.get(member.id, (0, 0, 0))
-        if life != member.life:
-            applied, revision = 0, machine.revision
-        if point.index == applied:
+        backend, seen = member.disk.backend, self._applied.get(member.id)
+        point, machine = backend.applied, core.machine
+        if seen is None or seen.life != member.life:
+            seen = self._applied[member.id] = _Applied(member.life, 0, machine.revision)
+        elif point.index == seen.index:
             return False
-        if point.index < applied:
-            raise self._fail(f"the applied index of {member.id} fell from {applied} to "
+        if point.index < seen.index:
+            raise self._fail(f"the applied index of {member.id} fell from {seen.index} to "
                              f"{point.index}")
         if point.index > core.node.raft.log.committed:
             raise self._fail(f"member {member.id} applied {point.index}, beyond its commit index")
-        if machine.revision != revision:
-            self._events.look(member.id, machine, revision)
-        self._applied[member.id] = (member.life, point.index, machine.revision)
-        state = (point.term, machine.revision, machine.compact_revision, point.conf_state,
-                 tuple(machine.leases.ids()))
+        if machine.revision != seen.revision:
+            self._events.look(member.id, machine, seen.revision)
+        before, leases = seen.state, machine.leases
+        if (before is None or backend.members != before.members_sum
+                or point.conf_state is not before.members) and (
+                wrong := wrong_members(machine.members, point.conf_state)):
+            raise self._fail(f"member {member.id} at index {point.index} has {wrong} in its "
+                             f"table, the configuration is {point.conf_state}")
+        ttls = before.leases if before is not None and backend.leases == before.leases_sum else (
+            tuple([(i, leases.ttl_s(i)) for i in leases.ids()]))
+        state = _State(point.term, machine.revision, machine.compact_revision, point.conf_state,
+                       ttls, backend.members, backend.leases)
         if self._states.setdefault(point.index, state) != state:
-            raise self._fail(f"member {member.id} at index {point.index} has (term, revision, "
-                             f"compacted, members, leases) {state}, another had "
-                             f"{self._states[point.index]}")
+            other = self._states[point.index]
+            raise self._fail(f"member {member.id} at index {point.index} has {state[:5]}, another "
+                             f"had {other[:5]}; same tables of members and leases: "
+                             f"{[a == b for a, b in zip(state[5:], other[5:], strict=True)]}")
+        seen.index, seen.revision, seen.state = point.index, machine.revision, state
         return True
+
+    def look_at_refusal(self, member: SimMember, removed_id: int) -> None:
+        """The member tells another one that it was removed."""
+        if not member.disk.backend.keeps_removal(removed_id):
+            raise self._fail(f"member {member.id} told {removed_id} that it was removed, and may "
+                             f"forget that")
 
 
 def is_majority(ids: set[int], state: ConfState) -> bool:
@@ -265,13 +355,13 @@ def is_majority(ids: set[int], state: ConfState) -> bool:
                for half in (state.voters, state.voters_outgoing) if half)
 
 
-def _holds(storage: Storage | None, entry: Entry) -> bool:
-    """Whether a disk has the entry, or a snapshot in its place."""
+def _holds(storage: Storage | None, index: int, term: int) -> bool:
+    """Whether a disk has that entry, or a snapshot in its place."""
     if storage is None:
         return False
-    if entry.index < storage.first_index():
+    if index < storage.first_index():
         return True
     try:
-        return storage.term(entry.index) == entry.term
+        return storage.term(index) == term
     except StorageError:
         return False

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from quorate.check.leases import LeaseHistory, judge_leases, judge_locks
-from quorate.check.revisions import Call, judge_revisions
+from quorate.check.leases import judge_leases, judge_locks
+from quorate.check.revisions import judge_revisions
 from quorate.check.watches import EventIndex, judge_resumption, judge_watch
 from quorate.sim.access import Access
+from quorate.sim.answers import Answers
 from quorate.sim.client import Client
-from quorate.sim.invariants import Events
+from quorate.sim.events import Events
 from quorate.sim.plan import Plan
 from quorate.sim.watcher import Watcher
-from quorate.wire._generated import rpc_pb2 as rpc
 
 ELECTION_ROUNDS = 3
 """Elections that a lease's end may have to wait for when one vote is split."""
@@ -49,23 +49,25 @@ class LeaseWatch:
 
 def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
-    leases: LeaseWatch, *, trouble: tuple[float, float], until: float, compacted: int,
-    memories: dict[int, float], late_s: float, nodes: Sequence[Access] = (),
-    compactions: Sequence[tuple[float, int]] = (),
+    leases: LeaseWatch, answers: Answers, *, trouble: tuple[float, float], until: float,
+    memories: dict[int, float], late_s: float, steady_since: float,
+    nodes: Sequence[Access] = (),
 ) -> list[str]:
     """Everything that is wrong, in sentences, with what PostgreSQL's nodes asked.
     `trouble`: when there may have been no quorum; `memories`: since when each voter remembers
-    renewals, NEVER if it is down; `late_s`: for how long a member's clock stood still."""
-    wrong = [text for client in clients for text in client.wrong + client.holder.wrong]
+    renewals, NEVER if it is down; `late_s`: for how long a member's clock stood still;
+    `steady_since`: since when one leader has led."""
+    wrong = [text for client in clients for text in client.complaints]
     calls = [call for client in clients for call in client.calls]
     calls += [call for access in nodes for call in access.calls]
     wrong += judge_revisions(calls, events.log)
-    wrong += _judge_compactions(calls, compactions)
+    answers.leases.update(*(access.asked for access in nodes))
+    wrong += answers.judge(events.log)
     index = EventIndex(events.log)
     for watcher in watchers:
         for interest in watcher.interests:
             for session in interest.sessions:
-                wrong += judge_watch(session, index, compacted=compacted)
+                wrong += judge_watch(session, index, compacted=answers.compacting)
             wrong += judge_resumption(interest.sessions, index)
     histories = [h for access in nodes for h in access.leases.values()]
     for client in clients:
@@ -81,32 +83,10 @@ def judge_clients(
         return sorted(max(at, since, known.get(voter, at))
                       for voter, since in memories.items())[len(memories) // 2]
 
-    return wrong + _judge_leases(plan, clients, histories, trouble, remembered, late_s)
-
-
-def _judge_compactions(
-    calls: Iterable[Call], compactions: Sequence[tuple[float, int]]
-) -> list[str]:
-    """No linearizable read of the past below what had been compacted before it was asked."""
-    return [
-        f"{call.client} read revision {call.request.revision} at {call.invoked:.3f}, which had "
-        f"been compacted by then"
-        for call in calls
-        if isinstance(call.request, rpc.RangeRequest) and call.response is not None
-        and call.request.revision > 0 and not call.request.serializable
-        and any(at <= call.invoked and call.request.revision < revision
-                for at, revision in compactions)]
-
-
-def _judge_leases(
-    plan: Plan, clients: Sequence[Client], histories: list[LeaseHistory],
-    trouble: tuple[float, float], remembered: Callable[[int, float], float], late_s: float,
-) -> list[str]:
     slack_s = plan.drift * max((h.ttl_s for h in histories), default=0) * 2
-    wrong = judge_leases(
+    wrong += judge_leases(
         histories, election_s=ELECTION_ROUNDS * plan.election_s + slack_s + late_s,
-        trouble=(trouble,),
-        early_s=slack_s, remembered=remembered)
+        trouble=(trouble,), early_s=slack_s, remembered=remembered, steady_since=steady_since)
     return wrong + judge_locks([
         hold._replace(until=hold.until - slack_s) for c in clients for hold in c.holder.holds
         if hold.until - slack_s > hold.since])

@@ -1,7 +1,9 @@
 """Lease clocks alone, under a scheduler without mercy: members forget, leaders change, answers are
 late or lost, and time jumps. What time-scaled clusters meet once in hours is met here in a second.
 
-Elections are by decree: a random quorum moves to the next term with the one who shall lead. A
+Elections are by decree: a random quorum moves to the next term with the one who shall lead. So are
+configurations: a leader that rules may change who counts, by one voter or through a joint one; the
+others hear of it in time, whoever is to lead at once. A
 renewal counts as acknowledged when the leader's clock says so. After every step: a leader whose
 term a quorum is in ends no lease before TTL after its last acknowledged renewal was asked for.
 A restarted member remembers nothing of renewals, and all know when they booted.
@@ -24,6 +26,9 @@ TTL_S = 10
 LEASES = (1, 2, 3)
 LETTERS_MAX = 30
 
+Halves = tuple[frozenset[int], ...]
+"""Sets of voters; who decides is a majority of each."""
+
 
 @dataclass(slots=True)
 class Holder:
@@ -33,6 +38,8 @@ class Holder:
     clock: LeaseClock
     term: int = 1
     leads: bool = False
+    config: int = 0
+    """Which configuration it has applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,15 @@ class LeaseChaos:
         self._promised = dict.fromkeys(LEASES, 0.0)
         members = rng.choice((1, 2, 3, 3, 5, 5, 5))
         self._members = {i: Holder(i, self._clock(i)) for i in range(1, members + 1)}
+        voters = members if rng.random() < 0.7 else rng.randrange(1, members + 1)
+        self._configs: list[Halves] = [(frozenset(range(1, voters + 1)),)]
+        """All that ever counted; members that do not vote learn."""
         kinds: list[tuple[Callable[[], None], float]] = [
             (self._deliver, 20), (self._lose, self.rng.choice((0.5, 3))),
             (self._renew, self.rng.choice((1, 4))), (self._pass, self.rng.choice((2, 8))),
             (self._elect, self.rng.choice((0.2, 1))), (self._ask, 2),
-            (self._restart, self.rng.choice((0, 0.2))), (self._mistrust, 0.1), (self._end, 6)]
+            (self._restart, self.rng.choice((0, 0.2))), (self._mistrust, 0.3), (self._end, 6),
+            (self._reconfigure, self.rng.choice((0, 0, 0.5, 3)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -88,16 +99,20 @@ class LeaseChaos:
 
     # Who counts.
 
-    def _is_quorum(self, ids: set[int]) -> bool:
-        return 2 * len(ids) > len(self._members)
+    def _decides(self, ids: set[int], config: int) -> bool:
+        return all(2 * len(ids & half) > len(half) for half in self._configs[config])
+
+    def _quorum_of(self, member: Holder) -> Callable[[set[int]], bool]:
+        """As the member counts, whenever it does."""
+        return lambda ids: self._decides(ids, member.config)
 
     def _leaders(self) -> list[Holder]:
         return [m for m in self._members.values() if m.leads]
 
     def _rules(self, member: Holder) -> bool:
         """Whether what it proposes can be committed."""
-        return member.leads and self._is_quorum(
-            {m.id for m in self._members.values() if m.term == member.term})
+        return member.leads and self._decides(
+            {m.id for m in self._members.values() if m.term == member.term}, member.config)
 
     def _any(self, members: list[Holder]) -> Holder | None:
         return self.rng.choice(members) if members else None
@@ -120,17 +135,57 @@ class LeaseChaos:
 
     def _elect(self) -> None:
         """A quorum goes to the next term with its leader; the others hear of it in time."""
-        ids = list(self._members)
-        quorum = self.rng.sample(ids, self.rng.randrange(len(ids) // 2 + 1, len(ids) + 1))
+        ids, newest = list(self._members), len(self._configs) - 1
+        quorum = self.rng.sample(ids, len(ids))
+        while self._decides(set(quorum[:-1]), newest) and self.rng.random() < 0.8:
+            quorum.pop()
         term = max(m.term for m in self._members.values()) + 1
         for member_id in quorum:
             self._move(self._members[member_id], term)
-        leader = self._members[quorum[0]]
+        voters = [i for i in quorum if any(i in half for half in self._configs[newest])]
+        leader = self._members[self.rng.choice(voters)]
+        self._apply(leader, newest)
         leader.leads = True
-        leader.clock.lead(self._is_quorum)
+        leader.clock.lead(self._quorum_of(leader))
         for member_id in set(ids) - set(quorum):
             self._letters.append(Letter(
                 member_id, self._members[member_id].term, lambda m: self._move(m, term)))
+
+    def _reconfigure(self) -> None:
+        """A leader that rules changes who counts; its voters hear of it now or later. A joint
+        configuration, in which both halves rule, is often left at once."""
+        leader = self._any(self._leaders())
+        if leader is None or not self._rules(leader) or leader.config != len(self._configs) - 1:
+            return
+        halves, ids = self._configs[-1], list(self._members)
+        if len(halves) == 2:
+            new: Halves = halves[1:]
+        elif self.rng.random() < 0.5:
+            new = (halves[0] ^ {self.rng.choice(ids)},)
+        else:
+            some = self.rng.sample(ids, self.rng.randrange(1, len(ids) + 1))
+            new = (*halves, frozenset(self.rng.choice((some, some, [leader.id]))))
+        if all(new):
+            self._switch(leader, new)
+            if len(new) == 2 and self._rules(leader) and self.rng.random() < 0.7:
+                self._switch(leader, new[1:])
+
+    def _switch(self, leader: Holder, new: Halves) -> None:
+        self._configs.append(new)
+        newest = len(self._configs) - 1
+        self._apply(leader, newest)
+        if not any(leader.id in half for half in new):
+            leader.leads = False
+            leader.clock.follow()
+        for member in self._members.values():
+            if member is not leader:
+                self._letters.append(Letter(
+                    member.id, member.term, lambda m: self._apply(m, newest)))
+
+    def _apply(self, member: Holder, config: int) -> None:
+        if member.config < config:
+            member.config = config
+            member.clock.reconfigured(self.now)
 
     def _move(self, member: Holder, term: int) -> None:
         if term > member.term:
@@ -149,9 +204,13 @@ class LeaseChaos:
                 member_id, leader.term, partial(self._answer, leader, leader.clock.question)))
 
     def _answer(self, leader: Holder, question: int, member: Holder) -> None:
-        ages = member.clock.ages(self.now, question)
-        self._letters.append(Letter(leader.id, member.term, lambda m: m.clock.learn(
-            member.id, ages, self.now, self._is_quorum)))
+        ages, config = member.clock.ages(self.now, question), member.config
+
+        def learn(asking: Holder) -> None:
+            if config >= asking.config:
+                asking.clock.learn(member.id, ages, self.now, self._quorum_of(asking))
+
+        self._letters.append(Letter(leader.id, member.term, learn))
 
     def _renew(self) -> None:
         """A client renews a lease at somebody who believes that it leads."""
@@ -182,7 +241,8 @@ class LeaseChaos:
     def _acknowledge(
         self, leader: Holder, member_id: int, sequence: int, asked: dict[int, float]
     ) -> None:
-        for call in leader.clock.acknowledged(member_id, sequence, self.now, self._is_quorum):
+        for call in leader.clock.acknowledged(
+                member_id, sequence, self.now, self._quorum_of(leader)):
             self._promised[call.lease_id] = max(
                 self._promised[call.lease_id], asked[call.lease_id] + TTL_S)
 
@@ -196,7 +256,7 @@ class LeaseChaos:
         """A leader that was paused asks anew."""
         leader = self._any(self._leaders())
         if leader is not None:
-            leader.clock.lead(self._is_quorum)
+            leader.clock.lead(self._quorum_of(leader))
 
     def _end(self) -> None:
         """A leader looks for leases that have run out; they are granted again at once."""

@@ -39,13 +39,10 @@ from quorate.state.members import Member
 
 CLUSTER_ID = 0xC0FFEE
 SCRUB_RECORDS = 100
-DRAINS_MAX = 1000
-"""In one turn; two or three are usual."""
-
+DRAINS_MAX = 1000  # in one turn; two or three are usual
 REQUEST_BYTES_MAX = 1 << 20
 EARLY_CAMPAIGN_JITTER_S = 0.03
-PROGRESS_ELECTIONS = 3.0
-"""Interval at which idle watchers are told how far they are."""
+PROGRESS_ELECTIONS = 3.0  # between words to idle watchers on how far they are
 
 
 @dataclass(slots=True)
@@ -124,6 +121,11 @@ class SimMember:
     def node(self) -> Node | None:
         """Its Raft node while it runs."""
         return None if self.core is None else self.core.node
+
+    @property
+    def applied(self) -> AppliedPoint:
+        """How far the state is, and the configuration there."""
+        return self.disk.backend.applied
 
     @property
     def now(self) -> float:
@@ -207,9 +209,8 @@ class SimMember:
         if clock_stood_still:
             self._offset_s -= self._rate * (self._clock.now - self._paused_at)
             self.stood_still_s += self._clock.now - self._paused_at
-        self.paused = False
+        self.paused, life = False, self.life
         self.note("resumes")
-        life = self.life
         while self._backlog and not self.paused and self.up and life == self.life:
             self.post(self._backlog.popleft())
 

@@ -99,3 +99,17 @@ class Network:
         for link in links:
             for message, image in self.clogged.pop(link, ()):
                 self._arrive(message, image)
+
+
+def summary(message: Message) -> str:
+    """For a line of the timeline."""
+    parts = [f"{message.type.name} from {message.from_} term {message.term}"]
+    if message.index or message.log_term:
+        parts.append(f"at {message.log_term}/{message.index}")
+    if message.entries:
+        parts.append(f"{len(message.entries)} entries to {message.entries[-1].index}")
+    if message.commit:
+        parts.append(f"commit {message.commit}")
+    if message.reject:
+        parts.append("refused")
+    return " ".join(parts)

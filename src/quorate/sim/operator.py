@@ -41,10 +41,6 @@ class Operator:
         self._world = world
         self._rng: random.Random = world.plan.stream("operator")
         self.done: Counter[str] = Counter()
-        self.compacted = 0
-        """The newest revision that anybody asked to compact to."""
-        self.compactions: list[tuple[float, int]] = []
-        """When a compaction was acknowledged, and to which revision."""
         self._ids = 0
         self._kinds: dict[str, Callable[[ConfState], None]] = {
             "transfer": self._transfer, "add": self._add, "promote": self._promote,
@@ -103,16 +99,19 @@ class Operator:
                 state.voters + state.learners), new=False)
 
     def _swap(self, state: ConfState) -> None:
-        """Several members at once, with both majorities deciding meanwhile."""
+        """Several members at once, with both majorities deciding meanwhile; who goes leaves, or
+        learns from now on."""
         count = self._rng.randrange(1, len(state.voters) // 2 + 2)
         old = self._rng.sample(state.voters, min(count, len(state.voters)))
         new = [self._world.new_id() for _ in old]
         self._ids += 1
         context = b"[" + b",".join(to_json(described(i)) for i in new) + b"]"
+        gone = (ConfChangeType.REMOVE_NODE, ConfChangeType.REMOVE_NODE,
+                ConfChangeType.ADD_LEARNER_NODE)
         self._change("swap", ConfChangeV2(
             self._rng.choice((ConfChangeTransition.AUTO, ConfChangeTransition.JOINT_IMPLICIT)),
             tuple(ConfChangeSingle(ConfChangeType.ADD_NODE, i) for i in new)
-            + tuple(ConfChangeSingle(ConfChangeType.REMOVE_NODE, i) for i in old),
+            + tuple(ConfChangeSingle(self._rng.choice(gone), i) for i in old),
             context), new)
 
     # Leadership and history.
@@ -141,12 +140,12 @@ class Operator:
         revision = len(self._world.events.log) + 1 - self._rng.randrange(COMPACT_BEHIND_MAX)
         if member is None or revision < 1:
             return
-        self.compacted = max(self.compacted, revision)
+        world, request = self._world, rpc.CompactionRequest(revision=revision)
+        world.answers.ask(request, member.id, member.life, world.clock.now)
 
         def done(outcome: object) -> None:
             if isinstance(outcome, rpc.CompactionResponse):
                 self.done["compact"] += 1
-                self.compactions.append((self._world.clock.now, revision))
+                world.answers.compacted = max(world.answers.compacted, revision)
 
-        member.post(lambda: member.service.compact(
-            rpc.CompactionRequest(revision=revision), done))
+        member.post(lambda: member.service.compact(request, done))

@@ -1,6 +1,6 @@
 """Which call of the member's service each request message means.
 
-Not here: who asks (client.py, holder.py, access.py).
+Not here: who asks (client.py, access.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from quorate.wire._generated import rpc_pb2 as rpc
 _CALLS: dict[type[Proto], str] = {
     rpc.PutRequest: "put", rpc.RangeRequest: "range", rpc.DeleteRangeRequest: "delete_range",
     rpc.TxnRequest: "txn", rpc.LeaseGrantRequest: "lease_grant",
-    rpc.LeaseKeepAliveRequest: "lease_keep_alive", rpc.MemberListRequest: "member_list"}
+    rpc.LeaseKeepAliveRequest: "lease_keep_alive", rpc.LeaseRevokeRequest: "lease_revoke",
+    rpc.LeaseTimeToLiveRequest: "lease_time_to_live", rpc.LeaseLeasesRequest: "lease_leases",
+    rpc.MemberListRequest: "member_list", rpc.CompactionRequest: "compact"}
 
 
 def serve(service: Service, request: Proto, done: Done) -> None:

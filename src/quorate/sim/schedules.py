@@ -28,5 +28,5 @@ def run_schedules(
         chaos.run(plan.steps)
         commits += chaos.invariants.commits
         LeaseChaos(plan.stream(f"leases {number}"), failed, line).run(plan.steps // 2)
-        CoreChaos(plan.stream(f"cores {number}"), failed, line).run(plan.steps // 2)
+        CoreChaos(plan.stream(f"cores {number}"), failed, line).run(2 * plan.steps // 5)
     return commits

@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 
 from quorate.disk.files import SimFiles
-from quorate.disk.memory_backend import MemoryBackend
 from quorate.disk.wal import HEADER, RECORD, RecordType, Wal, WalContents, WalDamaged
 from quorate.raft.types import HardState, InvariantBroken, Snapshot
+from quorate.sim.tables import TableBackend
 from quorate.state.backend import AppliedPoint
 
 WAL_DIR = "wal"
@@ -38,7 +38,7 @@ class SimDisk:
         self._rng = rng
         self._segment_bytes = segment_bytes
         self.files = SimFiles()
-        self.backend = MemoryBackend()
+        self.backend = TableBackend()
         self.images: dict[tuple[int, int], Image] = {}
         self.slow = self.hung = self.rotten = False
         self._contents: WalContents | None = None

@@ -19,19 +19,22 @@ from collections.abc import Callable
 
 from quorate.check.linearizability import NEVER
 from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
+from quorate.sim.answers import Answers
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
+from quorate.sim.events import Events
 from quorate.sim.faults import Faults
 from quorate.sim.ha import HaCluster
-from quorate.sim.invariants import Events, Invariants, is_majority
+from quorate.sim.invariants import Invariants, is_majority
 from quorate.sim.judge import LeaseWatch, judge_clients
-from quorate.sim.member import SimMember, Surroundings
-from quorate.sim.network import LinkQuality, Network
+from quorate.sim.member import CLUSTER_ID, SimMember, Surroundings
+from quorate.sim.network import LinkQuality, Network, summary
 from quorate.sim.operator import Operator, described
 from quorate.sim.plan import Plan
 from quorate.sim.report import Report
 from quorate.sim.schedules import run_schedules
 from quorate.sim.watcher import Watcher
+from quorate.wire._generated import rpc_pb2 as rpc
 
 PROGRESS_ELECTIONS = 20
 """Election timeouts within which a healed majority must have acknowledged a write."""
@@ -42,6 +45,9 @@ have been removed, and have stopped."""
 
 CONVERGE_ELECTIONS = 30
 """The same until all members have applied the same, without clients."""
+
+STEADY_ELECTIONS = 3
+"""After so long whoever leads has led for a while, unless another leads later."""
 
 SETTLE_S = 12.0
 """Clients go on for this long after everything is healed: the longest lease and its end."""
@@ -62,6 +68,7 @@ class World:
         self.clock = Clock()
         self.healing = False
         self.snapshots = 0
+        self.steady_since = NEVER
         self._tell = tell
         self._trace = hashlib.sha256()
         self._ids = plan.members
@@ -78,6 +85,7 @@ class World:
         self.events = Events(self.violation)
         self.invariants = Invariants(self.members.values, self.events, self.violation)
         self.leases = LeaseWatch(self.violation)
+        self.answers = Answers(CLUSTER_ID)
         self.faults = Faults(self)
         self.operator = Operator(self)
         self.clients = [self._client(n) for n in range(plan.clients)]
@@ -88,7 +96,7 @@ class World:
     def _client(self, number: int) -> Client:
         rng = self.plan.stream(f"client {number}")
         return Client(f"c{number}", self.clock, rng, lambda: self.pick(rng), self.plan,
-                      self.plan.pause_s)
+                      self.answers, self.plan.pause_s)
 
     def _watcher(self, number: int) -> Watcher:
         rng = self.plan.stream(f"watcher {number}")
@@ -130,8 +138,12 @@ class World:
             report.progress_s = self._progress(self._heal_majority())
         if not report.stopped_safely:
             self._heal(list(self.members))
-            trouble = self.clock.now
-            self.clock.run_until(self.clock.now + self._settle_s())
+            trouble, settle_s = self.clock.now, self._settle_s()
+            self.clock.run_until(trouble + min(settle_s, STEADY_ELECTIONS * self.plan.election_s))
+            steady, leaders = self.clock.now, len(self.invariants.leaders)
+            self.clock.run_until(trouble + settle_s)
+            if leaders == len(self.invariants.leaders):
+                self.steady_since = steady
         self._finish(report, trouble)
         return report
 
@@ -156,17 +168,28 @@ class World:
                 watcher.catch_up(healthy)
         wrong += judge_clients(
             self.plan, self.clients, self.watchers, self.events, self.leases,
-            trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
-            until=until, compacted=self.operator.compacted,
+            self.answers, trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
+            until=until, steady_since=self.steady_since,
             late_s=max(m.stood_still_s for m in self.members.values()),
             memories={
                 m.id: max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
                 for m in map(self.members.__getitem__, self._voters())},
-            compactions=self.operator.compactions,
             nodes=[] if self.ha is None else self.ha.accesses)
+        if not report.stopped_safely:
+            wrong += self._ask_at_rest(healthy)
         if wrong:
             raise self.violation(wrong[0])
         self._fill(report)
+
+    def _ask_at_rest(self, member: SimMember) -> list[str]:
+        """Only then the next revision is known, which nobody may compact to. Nobody looks on: if
+        a lease ends meanwhile, its events are compacted at once."""
+        self._around.observe = lambda _member: None
+        last = Client("last", self.clock, self._rng, lambda: member, self.plan, self.answers, 1.0)
+        last.stopped = True
+        last.ask(member, rpc.CompactionRequest(revision=len(self.events.log) + 2))
+        self.clock.run_until(self.clock.now + PATIENCE_ELECTIONS * self.plan.election_s)
+        return last.complaints
 
     def _fill(self, report: Report) -> None:
         nodes = self.ha.accesses if self.ha is not None else []
@@ -197,7 +220,7 @@ class World:
             up = [self.members[i] for i in core if self.members[i].up]
             return rng.choice(up) if up else None
 
-        probe = Client("probe", self.clock, rng, pick, self.plan,
+        probe = Client("probe", self.clock, rng, pick, self.plan, self.answers,
                        LOOK_ELECTIONS * self.plan.election_s, only_puts=True,
                        answer_s=PATIENCE_ELECTIONS * self.plan.election_s)
         self.clients.append(probe)
@@ -341,7 +364,7 @@ class World:
                 self.clock.now, message.type, message.from_, message.to, message.term,
                 message.index, message.commit, len(message.entries)))
         if self._tell is not None:
-            self._tell(f"{self.clock.now:11.6f} {message.to:>2} {_arrival(message)}")
+            self._tell(f"{self.clock.now:11.6f} {message.to:>2} {summary(message)}")
         self.snapshots += image is not None
         member = self.members.get(message.to)
         return member is not None and member.receive(message, image)
@@ -350,10 +373,13 @@ class World:
         self.members[message.from_].snapshot_sent(message.to, ok)
 
     def _refusals(self, member_id: int) -> list[int]:
-        return [
-            m.id for m in self.members.values() if m.core is not None and not m.paused
-            and m.core.removal.refuses(member_id, m.disk.backend.durable.conf_state)
+        tellers = [
+            m for m in self.members.values() if m.core is not None and not m.paused
+            and m.core.removal.refuses(member_id, m.disk.backend.durable.index)
             and not {(m.id, member_id), (member_id, m.id)} & self.network.cut]
+        for teller in tellers:
+            self.invariants.look_at_refusal(teller, member_id)
+        return [teller.id for teller in tellers]
 
     def _ended(self, member_id: int) -> None:
         if self.ha is not None:
@@ -368,16 +394,3 @@ class World:
         """The exception for a broken promise."""
         return Violation(f"seed {self.plan.seed} ({self.plan.profile}, {self.plan.members} "
                          f"members), {self.clock.now:.3f} s: {text}")
-
-
-def _arrival(message: Message) -> str:
-    parts = [f"{message.type.name} from {message.from_} term {message.term}"]
-    if message.index or message.log_term:
-        parts.append(f"at {message.log_term}/{message.index}")
-    if message.entries:
-        parts.append(f"{len(message.entries)} entries to {message.entries[-1].index}")
-    if message.commit:
-        parts.append(f"commit {message.commit}")
-    if message.reject:
-        parts.append("refused")
-    return " ".join(parts)

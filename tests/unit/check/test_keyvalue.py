@@ -2,7 +2,9 @@
 
 import pytest
 
-from quorate.check.keyvalue import Change, Impossible, Request, Response, State, execute, within
+from quorate.check.keyvalue import (
+    Change, Impossible, Request, Response, State, execute, is_serializable, within,
+)
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
 A, B, C, D = b"a", b"b", b"c", b"d"
@@ -44,6 +46,11 @@ def txn(*compares: rpc.Compare, then: tuple[Request, ...] = (),
     """A transaction."""
     return rpc.TxnRequest(compare=compares, success=[op(r) for r in then],
                           failure=[op(r) for r in otherwise])
+
+
+def header(revision: int) -> rpc.ResponseHeader:
+    """Of a part of a transaction: nothing but how far that has got."""
+    return rpc.ResponseHeader(revision=revision)
 
 
 def compare(key: bytes, result: int = Compare.EQUAL, end: bytes = b"",
@@ -254,11 +261,12 @@ def test_a_transaction_takes_one_branch() -> None:
 
     assert execute(FOUR, txn(compare(A, version=2), compare(B, version=1), **both)) == (
         rpc.TxnResponse(succeeded=True, responses=[
-            rpc.ResponseOp(response_put=rpc.PutResponse())]),
+            rpc.ResponseOp(response_put=rpc.PutResponse(header=header(7)))]),
         [Change(A, kv(A, b"yes", 7, 3, 3))])
     assert execute(FOUR, txn(compare(A, version=2), compare(B, version=2), **both)) == (
         rpc.TxnResponse(succeeded=False, responses=[
-            rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[B4], count=1))]), [])
+            rpc.ResponseOp(response_range=rpc.RangeResponse(
+                header=header(6), kvs=[B4], count=1))]), [])
     assert execute(FOUR, txn()) == (rpc.TxnResponse(succeeded=True), [])
 
 
@@ -271,9 +279,12 @@ def test_later_parts_of_a_transaction_see_earlier_ones() -> None:
     assert changes == [Change(b"x", new), Change(A, None), Change(B, None)]
     assert isinstance(response, rpc.TxnResponse)
     assert list(response.responses)[1:] == [
-        rpc.ResponseOp(response_delete_range=rpc.DeleteRangeResponse(deleted=2)),
-        rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[C2, D6, new], count=3)),
-        rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[A5], count=4, more=True))]
+        rpc.ResponseOp(response_delete_range=rpc.DeleteRangeResponse(
+            header=header(7), deleted=2)),
+        rpc.ResponseOp(response_range=rpc.RangeResponse(
+            header=header(7), kvs=[C2, D6, new], count=3)),
+        rpc.ResponseOp(response_range=rpc.RangeResponse(
+            header=header(7), kvs=[A5], count=4, more=True))]
 
 
 def test_nested_transactions_answer_within() -> None:
@@ -281,9 +292,9 @@ def test_nested_transactions_answer_within() -> None:
     inner = txn(compare(B, version=9), then=(put(C),), otherwise=(put(D, b"n"), Range(key=D)))
     response, changes = execute(FOUR, txn(then=(put(A, b"m"), inner)))
     new = kv(D, b"n", 7, 6, 2)
-    expected = rpc.TxnResponse(succeeded=False, responses=[
-        rpc.ResponseOp(response_put=rpc.PutResponse()),
-        rpc.ResponseOp(response_range=rpc.RangeResponse(kvs=[new], count=1))])
+    expected = rpc.TxnResponse(header=rpc.ResponseHeader(), succeeded=False, responses=[
+        rpc.ResponseOp(response_put=rpc.PutResponse(header=header(7))),
+        rpc.ResponseOp(response_range=rpc.RangeResponse(header=header(7), kvs=[new], count=1))])
 
     assert isinstance(response, rpc.TxnResponse)
     assert response.responses[1].response_txn == expected
@@ -295,3 +306,29 @@ def test_nested_transactions_choose_on_the_state_before_the_whole() -> None:
     inner = txn(compare(A, value=b"m"), then=(put(C),), otherwise=(put(D),))
 
     assert [c.key for c in execute(FOUR, txn(then=(put(A, b"m"), inner)))[1]] == [A, D]
+
+
+def test_no_key_is_changed_twice() -> None:
+    """Neither by two puts nor by a put and a delete."""
+    for then in ((put(A), put(A)), (put(A), delete(A, C)), (put(A), txn(then=(put(A),)))):
+        with pytest.raises(Impossible):
+            execute(FOUR, txn(then=then))
+
+
+def test_the_keys_of_a_lease() -> None:
+    """Those that hang on it now."""
+    state = after(put(B, lease=7), put(A, lease=7), put(C, lease=7), put(C), put(D, lease=8))
+
+    assert execute(state, rpc.LeaseTimeToLiveRequest(ID=7, keys=True)) == (
+        rpc.LeaseTimeToLiveResponse(ID=7, keys=[A, B]), [])
+
+
+def test_what_may_be_stale() -> None:
+    """Nothing but serializable ranges, each by itself or together."""
+    stale, fresh = Range(key=A, serializable=True), Range(key=A)
+
+    assert is_serializable(stale)
+    assert is_serializable(txn(then=(stale,), otherwise=(stale,)))
+    for request in (fresh, put(A), txn(), txn(then=(stale, fresh)), txn(then=(stale,), otherwise=(
+            txn(then=(stale,)),))):
+        assert not is_serializable(request)

@@ -1,6 +1,8 @@
 """The lease judge: one lease with a TTL of 10 s, granted at 0, with one thing wrong."""
 
-from quorate.check.leases import Hold, LeaseHistory, Renewal, judge_leases, judge_locks
+from quorate.check.leases import (
+    Hold, LeaseHistory, Remaining, Renewal, judge_leases, judge_locks,
+)
 from quorate.check.linearizability import NEVER
 
 GRANT = Renewal(0.0, 0.5, True)
@@ -187,3 +189,25 @@ def test_a_short_hold_within_a_long_one_is_found() -> None:
     """Also when another of the long one's owner lies between."""
     assert only(judge_locks([Hold("x", "l", 0, 20), Hold("x", "l", 1, 2), Hold("y", "l", 5, 6)]),
                 "by y from 5.000")
+
+
+def remaining(*told: Remaining, ended: float | None = None, **settings: object) -> list[str]:
+    """What is wrong with what was said of the lease, which was renewed at 4."""
+    history = lease(yes(4, 5), ended=ended, until=0.0)
+    history.told += told
+    return judge(history, **settings)
+
+
+def test_the_remaining_time_is_what_was_promised() -> None:
+    """Until 14, to a rounded second; a renewal under way need not count."""
+    assert remaining(Remaining(6, 7, 7), Remaining(6, 7, 8), Remaining(4.5, 4.6, 6)) == []
+    assert only(remaining(Remaining(6, 7, 6)), "it lives until 14.000")
+    assert only(remaining(Remaining(6, 7, 11)), "to live for 11 s")
+
+
+def test_under_one_leader_the_remaining_time_is_not_too_long() -> None:
+    """Neither for what then became of the lease, nor for what had renewed it."""
+    assert remaining(Remaining(9, 9, 10)) == []
+    assert only(remaining(Remaining(9, 9, 10), steady_since=5.0), "it was due at 15.000")
+    assert remaining(Remaining(9, 9, 8), ended=14.6, steady_since=5.0) == []
+    assert only(remaining(Remaining(9, 9, 8), ended=14.4, steady_since=5.0), "it ended at 14.400")

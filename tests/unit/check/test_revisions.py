@@ -160,7 +160,8 @@ def test_transactions_are_judged_whole() -> None:
     seen = kv(A, b"2", 3, 2, 2)
     log = [*LOG[:1], (3, [Change(A, seen)])]
     lost = rpc.TxnResponse(header=header(3), succeeded=False)
-    lost.responses.add().response_range.CopyFrom(rpc.RangeResponse(kvs=[seen], count=1))
+    lost.responses.add().response_range.CopyFrom(
+        rpc.RangeResponse(header=header(3), kvs=[seen], count=1))
     first = put(0, 1, A, b"1", 2)
 
     assert judge_revisions([first, swap(2, 3, b"1", b"2", won), swap(4, 5, b"1", b"3", lost)],

@@ -116,6 +116,23 @@ def test_a_leader_that_steps_down_tells_what_it_heard_itself() -> None:
     assert list(clock.ages(9.0, 1).ages_ms) == [9000]
 
 
+def test_a_leader_that_is_alone_in_the_end_does_not_go_back_behind_the_change() -> None:
+    """It knows of a renewal by another's word only; when it leads anew, with nobody left to ask,
+    the change that left it alone counts as a renewal."""
+    clock = _clock()
+    clock.granted(7, 0.0)
+    clock.lead(_majority_of_three)
+    other = _clock(2)
+    other.granted(7, 8.0)
+    clock.learn(2, other.ages(9.0, clock.question), 9.0, _majority_of_three)
+    clock.reconfigured(9.5)
+
+    clock.lead(_alone)
+
+    assert clock.due(18.0) == []
+    assert clock.due(9.5 + TTL_S) == [7]
+
+
 def test_a_restarted_member_answers_with_its_uptime() -> None:
     """What it may have forgotten is at most as fresh as its start."""
     clock = _clock()

@@ -82,7 +82,7 @@ def test_a_leader_that_believes_only_itself_is_found(monkeypatch: pytest.MonkeyP
         LeaseClock, "_remembered", lambda self, lease_id, _quorum: self._inherited[lease_id])
 
     with pytest.raises(Broken, match="which lives until"):
-        for seed in range(50):
+        for seed in range(200):
             LeaseChaos(random.Random(seed), Broken).run(1000)
 
 

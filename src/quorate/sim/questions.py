@@ -1,0 +1,86 @@
+"""What a simulated client asks besides keys and its own leases: which members there are, which
+leases there are; and, where the plan compacts, compactions of the past and of what is compacted.
+
+Not here: what holds for every answer (answers.py), the operator's compactions (operator.py).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message as Proto
+
+from quorate.sim.answers import Answers
+from quorate.sim.clock import Clock
+from quorate.sim.holder import Ask, Holder
+from quorate.sim.member import SimMember
+from quorate.sim.operator import described
+from quorate.sim.plan import Plan
+from quorate.state.errors import Refused
+from quorate.wire._generated import rpc_pb2 as rpc
+
+BEHIND = (10, 40)
+"""How far back compactions go. No closer: what is compacted in the turn in which it is applied,
+nobody saw (invariants.py)."""
+
+
+@dataclass(slots=True)
+class Questions:
+    """Of one client."""
+
+    clock: Clock
+    rng: random.Random
+    ask: Ask
+    plan: Plan
+    answers: Answers
+    holder: Holder
+    wrong: list[str] = field(default_factory=list)
+
+    def act(self, member: SimMember) -> None:
+        """Ask something."""
+        choice = self.rng.random()
+        if self.compacts and choice < 0.6:
+            self.ask(member, rpc.CompactionRequest(revision=self._revision()))
+        elif choice < 0.7:
+            self._members(member)
+        else:
+            self._leases(member)
+
+    @property
+    def compacts(self) -> bool:
+        """Whether the plan has history compacted at all."""
+        return any(fault.kind == "compact" for fault in self.plan.faults)
+
+    def _revision(self) -> int:
+        past = self.answers.revision - self.rng.randrange(*BEHIND)
+        return max(1, self.rng.choice((past, self.answers.compacted)))
+
+    def _members(self, member: SimMember) -> None:
+        """As the configuration has them in which the member counts."""
+
+        def done(outcome: Proto | Refused) -> None:
+            if not isinstance(outcome, rpc.MemberListResponse):
+                return
+            assert member.core is not None
+            state = member.core.conf_state
+            known = [rpc.Member(ID=m.id, name=m.name, peerURLs=m.peer_urls,
+                                isLearner=m.id in state.learners)
+                     for m in map(described, sorted(state.members))]
+            if list(outcome.members) != known:
+                self.wrong.append(
+                    f"member {member.id} lists at {self.clock.now:.3f} the members "
+                    f"{list(outcome.members)}; its configuration is {state}")
+
+        self.ask(member, rpc.MemberListRequest(linearizable=self.rng.random() < 0.7), done)
+
+    def _leases(self, member: SimMember) -> None:
+        """Those that the client has and that are not listed are gone."""
+        asked = self.clock.now
+
+        def done(outcome: Proto | Refused) -> None:
+            if isinstance(outcome, rpc.LeaseLeasesResponse):
+                own = {kept.history.id for kept in self.holder.kept}
+                self.holder.missed(own - {lease.ID for lease in outcome.leases}, asked)
+
+        self.ask(member, rpc.LeaseLeasesRequest(), done)
