@@ -85,3 +85,6 @@ class KeepAlive:
     min_s: float = 5.0
     interval_s: float = 7200.0
     timeout_s: float = 20.0
+
+
+KEEP_ALIVE = KeepAlive()

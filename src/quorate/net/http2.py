@@ -17,13 +17,14 @@ import asyncio
 from collections.abc import Callable
 
 from quorate.net.connections import Connections, Link
-from quorate.net.flood import FloodGuard, KeepAlive, PingPolicy
+from quorate.net.flood import KEEP_ALIVE, FloodGuard, KeepAlive, PingPolicy
 from quorate.net.frames import (
     ACK, DATA, END_STREAM, FRAME_BYTES_MAX, GOAWAY, HEADERS, INITIAL_WINDOW, MAX_FRAME, PADDED,
     PING, PRIORITY, PUSH, RST, SETTING, SETTINGS, WINDOW, WINDOW_MAX, Fatal, Wrong, frame,
     goaway, unpadded,
 )
 from quorate.net.headers import Head, HeaderDecoder, Malformed, Unreadable
+from quorate.net.outlet import Outlet
 from quorate.net.reader import HEADER_BLOCK_BYTES_MAX, FrameReader
 from quorate.net.stream import Stream
 
@@ -36,9 +37,6 @@ STREAM_WINDOW = 4 << 20
 CONNECTION_WINDOW = 8 << 20
 """What a client may make a member keep of messages that are not complete."""
 
-UNREAD_BYTES_MAX = 4 << 20
-"""Of replies that the client does not take; beyond it, its requests are not read."""
-
 UPDATE_BYTES_CHEAP = 1024
 """Window updates below this count as control frames."""
 
@@ -49,18 +47,17 @@ Opener = Callable[["Http2Protocol", int, Head], Stream]
 """Makes the stream of a request."""
 
 
-class Http2Protocol(asyncio.Protocol):
+class Http2Protocol(Outlet):
     """One connection."""
 
     def __init__(
         self, opener: Opener, connections: Connections, loop: asyncio.AbstractEventLoop,
-        keep_alive: KeepAlive = KeepAlive(),
+        keep_alive: KeepAlive = KEEP_ALIVE,
     ) -> None:
         self._opener = opener
-        self._connections = connections
+        super().__init__(connections)
         self._loop = loop
         self._keep_alive = keep_alive
-        self._link: Link | None = None
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[Stream, None] = {}
         """Streams that wait for the connection's window or their own, in turn."""
@@ -71,8 +68,6 @@ class Http2Protocol(asyncio.Protocol):
         """When what is incomplete began, be it a frame, a header block or the connection."""
         self._headers = HeaderDecoder()
         self._received = self._kept = 0
-        self._out: list[bytes] = []
-        self._flushing = self._reading_paused = False
         self._guard = FloodGuard()
         self._pings = PingPolicy(keep_alive.min_s)
         self._heard_at = loop.time()
@@ -81,29 +76,15 @@ class Http2Protocol(asyncio.Protocol):
         self.frame_max = FRAME_BYTES_MAX
 
     @property
-    def peer(self) -> str:
-        """Address of the client, for messages."""
-        return "" if self._link is None else self._link.peer
-
-    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """For timers of streams."""
         return self._loop
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server stops."""
-        return self._connections.draining
 
     # Connection.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        self.attach(Link(transport))  # type: ignore[arg-type]  # uvloop's is no subclass
-
-    def attach(self, link: Link) -> None:
-        """Begin on a connection, of which another protocol may have read something."""
-        self._link = link
+        self._link = Link(transport)  # type: ignore[arg-type]  # uvloop's is no subclass
         self._connections.add(self)
         self._began = self._loop.time()
         settings = ((3, STREAMS_MAX), (INITIAL_WINDOW, STREAM_WINDOW),
@@ -123,11 +104,6 @@ class Http2Protocol(asyncio.Protocol):
             stream.finished = True
             stream.lost()
 
-    def abort(self) -> None:
-        """Close now."""
-        if self._link is not None:
-            self._link.transport.abort()
-
     def close_if_idle(self) -> None:
         """Take no new streams; close when there is none left."""
         if self._link is None:
@@ -137,7 +113,6 @@ class Http2Protocol(asyncio.Protocol):
             self.write(goaway(self._last_id, Wrong.NO_ERROR, ""))
         if not self._streams:
             self.flush()
-            self._link.transport.close()
 
     def check_deadline(self, now: float) -> None:
         """Close if something has been coming in for too long, or nobody is there."""
@@ -394,46 +369,15 @@ class Http2Protocol(asyncio.Protocol):
             if self.window <= 0:
                 break
 
-    # Writing.
+    # See `Outlet`.
 
-    def buffered(self) -> int:
-        """Bytes the transport still has."""
-        return 0 if self._link is None else self._link.buffered()
+    @property
+    def over(self) -> bool:
+        """No stream is left, and none will come."""
+        return self._going and not self._streams
 
-    def write(self, data: bytes) -> None:
-        """At the end of this turn."""
-        self._out.append(data)
-        self.flush_soon()
-
-    def flush_soon(self) -> None:
-        """At the end of this turn, together with all other connections."""
-        if not self._flushing:
-            self._flushing = True
-            self._connections.flush_soon(self)
-
-    def flush(self) -> None:
-        """Write what there is."""
-        self._flushing = False
-        link, out = self._link, self._out
-        self._out = []
-        if link is None:
-            return
-        if out:
-            link.send(out[0] if len(out) == 1 else b"".join(out))
-            if not self._reading_paused and link.buffered() > UNREAD_BYTES_MAX:
-                self._reading_paused = True
-                link.transport.pause_reading()
-        if self._going and not self._streams:
-            link.transport.close()
-
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol; streams look at `buffered` themselves."""
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol: the client has taken what there was."""
-        if self._reading_paused and self._link is not None:
-            self._reading_paused = False
-            self._link.transport.resume_reading()
+    def drained(self) -> None:
+        """Streams may go on."""
         for stream in list(self._streams.values()):
             stream.writable()
 
