@@ -64,8 +64,9 @@ class Questions:
                 return
             assert member.core is not None
             state = member.core.conf_state
+            learners = (*state.learners, *state.learners_next)
             known = [rpc.Member(ID=m.id, name=m.name, peerURLs=m.peer_urls,
-                                isLearner=m.id in state.learners)
+                                isLearner=m.id in learners)
                      for m in map(described, sorted(state.members))]
             if list(outcome.members) != known:
                 self.wrong.append(
