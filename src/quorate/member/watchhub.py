@@ -80,14 +80,14 @@ class Stream:
         self._hub.close(self)
 
     def _create(self, create: rpc.WatchCreateRequest) -> None:
-        watch_id = create.watch_id or self._free_id()
         key, range_end = create.key or b"\0", create.range_end
-        if watch_id in self.watchers:
-            return self._refuse("mvcc: duplicate watch ID provided on the WatchStream")
         if range_end and range_end != b"\0" and range_end <= key:
             return self._refuse("mvcc: watcher range is empty")
+        if create.watch_id in self.watchers and create.watch_id:
+            return self._refuse("mvcc: duplicate watch ID provided on the WatchStream")
         if create.start_revision < 0:
             return self._refuse("etcdserver: mvcc: required revision has been compacted")
+        watch_id = create.watch_id or self._free_id()  # a refusal takes none
         current = self._hub.machine.revision
         start = create.start_revision or current + 1
         watcher = Watcher(
