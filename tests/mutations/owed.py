@@ -4,6 +4,9 @@ catalogue.py."""
 from mutation import Mutation
 
 OWED = (
+    Mutation("ends of leases are refused when clients ask too much", "member/proposals.py",
+             "if len(self) >= self._pending_max and not own:",
+             "if len(self) >= self._pending_max:"),
     Mutation("a term that is not on disk is reported", "member/leadership.py",
              "self._reported_term < self._term <= self.durable_term",
              "self._reported_term < self._term"),
@@ -53,8 +56,7 @@ OWED = (
              "        elif notice.term != core.node.term or sender not in core.node.peers:",
              "        elif sender not in core.node.peers:"),
     Mutation("a leader has authority before it has applied its own entry", "member/core.py",
-             "return raft.role is Role.LEADER and self.applied_term == raft.term",
-             "return raft.role is Role.LEADER"),
+             " and self.applied_term == self.node.raft.term", ""),
     Mutation("a removed member is told before that is durable", "member/removal.py",
              "return self._changed_at <= durable and self._members", "return self._members"),
 )

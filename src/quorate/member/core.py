@@ -116,10 +116,11 @@ class MemberCore:
         header.revision = self.machine.revision
         header.raft_term = self.leadership.reported_term
 
-    def propose(self, request: Proto, done: Waiter) -> None:
-        """Replicate a command; `done` gets the response with its header, or a Refused."""
+    def propose(self, request: Proto, done: Waiter, *, own: bool = False) -> None:
+        """Replicate a command, a client's up to a limit or the member's `own`; `done` gets the
+        response with its header, or a Refused."""
         refused = self.refusal() or self.proposals.submit(Proposal(
-            encode_request(request, self.ids.next()), request, done, self.deadline()))
+            encode_request(request, self.ids.next()), request, done, self.deadline()), own=own)
         if refused is not None:
             self.reply(done, refused)
 
@@ -238,8 +239,7 @@ class MemberCore:
     @property
     def leads_with_authority(self) -> bool:
         """Whether it leads and has applied an entry of its own term: its state is current."""
-        raft = self.node.raft
-        return raft.role is Role.LEADER and self.applied_term == raft.term
+        return self.node.raft.role is Role.LEADER and self.applied_term == self.node.raft.term
 
     @property
     def idle(self) -> bool:

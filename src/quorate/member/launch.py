@@ -185,7 +185,7 @@ class RunningMember:
 
         core.propose(membership.ClusterMemberAttrSetRequest(
             member_ID=self._identity.member_id, member_attributes=membership.Attributes(
-                name=self._identity.name, client_urls=urls)), done)
+                name=self._identity.name, client_urls=urls)), done, own=True)
         self.runtime.wake()
 
     def _wait_for_leader(self) -> None:

@@ -74,7 +74,7 @@ class LeaseKeeper:
         ended = [i for i in self.clock.due(core.now) if core.machine.leases.get(i) is not None]
         if ended:
             core.propose(
-                internal.LeaseExpireRequest(ids=ended, term=core.node.term), _ignore)
+                internal.LeaseExpireRequest(ids=ended, term=core.node.term), _ignore, own=True)
 
     def leader_changed(self) -> None:
         """Another leader, or another term of the same, or none: whatever was under way with

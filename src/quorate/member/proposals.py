@@ -52,9 +52,10 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.queued) + len(self._in_flight)
 
-    def submit(self, proposal: Proposal) -> Refused | None:
-        """Queue it for this turn's batch, or say why not."""
-        if len(self) >= self._pending_max:
+    def submit(self, proposal: Proposal, *, own: bool = False) -> Refused | None:
+        """Queue it for this turn's batch, or say why not: there are too many, unless it is the
+        member's `own`."""
+        if len(self) >= self._pending_max and not own:
             return Refused(Problem.TOO_MANY_REQUESTS)
         self.queued.append(proposal)
         return None

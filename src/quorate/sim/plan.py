@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from quorate.member.limits import Limits
 
 TIGHT = Limits(
-    pending_proposals=3, read_rounds=1, lease_calls=3, expiries_per_turn=1,
+    pending_proposals=3, read_rounds=1, lease_calls=3, expiries_per_turn=3,
     watch_history_events=1, watch_fragment_bytes=100, log_bytes=4000)
 
 SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)

@@ -105,13 +105,14 @@ def test_giving_up_tells_the_known_from_the_unknown() -> None:
 
 
 def test_the_number_of_proposals_is_limited() -> None:
-    """Beyond the limit a proposal is refused at once."""
+    """Beyond the limit a proposal is refused at once, but for the member's own."""
     proposals = _submitted(*(str(n).encode() for n in range(PENDING_MAX)))
 
     refused = proposals.submit(Proposal(b"one more", REQUEST, _ignore, 9.0))
 
     assert refused is not None
     assert refused.problem is Problem.TOO_MANY_REQUESTS
+    assert proposals.submit(Proposal(b"expiry", REQUEST, _ignore, 9.0), own=True) is None
 
 
 def test_a_snapshot_makes_everything_in_flight_unknown() -> None:
