@@ -18,6 +18,9 @@ if shutil.which("etcd") is None:
     pytest.skip("stock etcd is not installed: apt-get install etcd-server",
                 allow_module_level=True)
 
+HEADLESS = "maintenance/alarm"
+"""Its answers have a header since 3.5 only."""
+
 OWN = {"cluster_id", "member_id", "raft_term"}
 LEASE = 7587848390337471
 STATUS = {412: 400}
@@ -113,6 +116,21 @@ CORPUS: list[tuple[str, Any]] = [
     ("kv/deleterange", ALL), ("kv/range", ALL),
     ("kv/put", {"key": b64("big"), "value": "A" * (2 << 20)}),
     ("auth/authenticate", {"name": "root", "password": "x"}),
+    ("maintenance/alarm", {}),
+    ("maintenance/alarm", {"action": "ACTIVATE", "memberID": "7", "alarm": "NOSPACE"}),
+    ("maintenance/alarm", {"action": 1, "memberID": "7", "alarm": 1}),
+    ("maintenance/alarm", {"alarm": "CORRUPT"}), ("maintenance/alarm", {}),
+    put("a", "full"), ("kv/txn", {"success": [op("request_put", key=K["a"], value=b64("x"))]}),
+    ("kv/txn", {"success": [op("request_delete_range", key=K["a"])]}),
+    ("lease/grant", {"TTL": "60", "ID": "5"}), ("kv/range", ALL), ("kv/deleterange", ALL),
+    ("maintenance/alarm", {"action": "DEACTIVATE", "memberID": "8", "alarm": "NOSPACE"}),
+    ("maintenance/alarm", {"action": "DEACTIVATE", "memberID": "7", "alarm": "NOSPACE"}),
+    put("a", "room"), ("maintenance/defragment", {}),
+    ("maintenance/alarm", {"action": "ACTIVATE", "memberID": "7", "alarm": "CORRUPT"}),
+    put("a", "corrupt"), ("kv/range", ALL), ("kv/range", {**ALL, "serializable": True}),
+    ("kv/compaction", {"revision": 7}), ("lease/revoke", {"ID": "5"}),
+    ("maintenance/alarm", {"action": "DEACTIVATE", "memberID": "7", "alarm": "CORRUPT"}),
+    put("a", "fine"),
 ]
 
 
@@ -153,6 +171,8 @@ def test_the_same_requests_get_the_same_answers(both: tuple[Cluster, Cluster]) -
     for number, (path, body) in enumerate(CORPUS):
         ours, theirs = (ask(port, path, body) for port in (quorate, etcd))
         theirs = STATUS.get(theirs[0], theirs[0]), theirs[1]
+        if path == HEADLESS:
+            ours[1].pop("header", None)
         if (ours[0], comparable(ours[1])) != (theirs[0], comparable(theirs[1])):
             wrong.append(f"{number} {path} {str(body)[:200]}\n  ours   {ours}\n  theirs {theirs}")
     assert not wrong, "\n".join(wrong)

@@ -170,8 +170,10 @@ class ApiHandler:
                 separators=(",", ":")).encode()
             exchange.respond(200 if health.healthy else 503, body)
 
-        serializable = parse_qs(request.query).get("serializable", [""])[-1] == "true"
-        self._service.health(done, serializable=serializable)
+        query = parse_qs(request.query)
+        self._service.health(
+            done, serializable=query.get("serializable", [""])[-1] == "true",
+            exclude=query.get("exclude", []))
 
 
 def _refuse(exchange: Exchange, refused: Refused) -> None:

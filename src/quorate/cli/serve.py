@@ -27,7 +27,8 @@ GROUPS = (
     ("A new cluster", ("initial-cluster", "initial-cluster-token", "initial-cluster-state")),
     ("Times", ("heartbeat-interval", "election-timeout")),
     ("Limits", ("snapshot-count", "snapshot-catchup-entries", "max-request-bytes",
-                "max-txn-ops")),
+                "max-txn-ops", "quota-backend-bytes")),
+    ("History", ("auto-compaction-mode", "auto-compaction-retention")),
     ("Logs", ("log-level", "log-outputs")),
 )
 

@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from quorate.member.autocompact import Retention, parse_retention
 from quorate.member.config_flags import FLAGS, Kind, Use
+from quorate.member.quota import QUOTA_BYTES
 
 ELECTION_MS_MAX = 50_000
 ELECTION_PER_HEARTBEAT_MIN = 5
@@ -64,6 +66,9 @@ class Config:
     snapshot_catch_up_entries: int = 5_000
     max_request_bytes: int = 1_572_864
     max_txn_ops: int = 128
+    auto_compaction: Retention = Retention()
+    quota_bytes: int = QUOTA_BYTES
+    """0: no quota."""
     log_level: str = "info"
     log_outputs: tuple[str, ...] = ("stderr",)
     warnings: tuple[str, ...] = ()
@@ -322,8 +327,24 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
             s.number("experimental-snapshot-catchup-entries", 5_000, 0, 10**9), 0, 10**9),
         max_request_bytes=s.number("max-request-bytes", 1_572_864, 1024, 1 << 30),
         max_txn_ops=s.number("max-txn-ops", 128, 1, 1 << 20),
+        auto_compaction=_retention(s), quota_bytes=_quota(s),
         log_level=level, log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),
         warnings=tuple(warnings), given=s.names)
+
+
+def _retention(s: Settings) -> Retention:
+    try:
+        return parse_retention(s.get("auto-compaction-mode", "periodic"),
+                               s.get("auto-compaction-retention", "1h"))
+    except ValueError as wrong:
+        raise ConfigError(
+            f"{s.shown('auto-compaction-mode')} and {s.shown('auto-compaction-retention')}: "
+            f"{wrong}. Leave both out to keep an hour of history, or use 0 to keep all.") from wrong
+
+
+def _quota(s: Settings) -> int:
+    quota = s.number("quota-backend-bytes", 0, -(1 << 62), 1 << 62)
+    return 0 if quota < 0 else quota or QUOTA_BYTES
 
 
 def _times(s: Settings) -> tuple[int, int]:

@@ -27,9 +27,11 @@ from quorate.disk.recover import Recovered, first_start, recover
 from quorate.member.build import build_core, open_log
 from quorate.member.config import Config, ConfigError
 from quorate.member.core import CoreConfig
+from quorate.member.quota import Quota
 from quorate.member.requests import RequestIds
 from quorate.member.runtime import Runtime
 from quorate.member.serving import MemberService
+from quorate.member.upkeep import Upkeep
 from quorate.net.connections import Connections
 from quorate.peers.handler import LocalMember
 from quorate.peers.transport import PeerTransport
@@ -116,7 +118,7 @@ class RunningMember:
         self.runtime = self._build(recovered)
         self.service = MemberService(
             self.runtime.core, self.runtime.wake, version=version,
-            request_bytes_max=config.max_request_bytes)
+            request_bytes_max=config.max_request_bytes, upkeep=self.runtime.upkeep)
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []
         self._published = False
@@ -134,7 +136,8 @@ class RunningMember:
             RequestIds(self._identity.member_id, time.time_ns() // 1_000_000),
             lambda tick: rng.randrange(tick, 2 * tick), self._loop.time(),
             durable=lambda: backend.durable, max_txn_ops=config.max_txn_ops)
-        return Runtime(core, recovered.wal, backend, recovered.images,
+        upkeep = Upkeep(core, Quota(config.quota_bytes), config.auto_compaction)
+        return Runtime(core, upkeep, recovered.wal, backend, recovered.images,
                        heartbeat_s=core_config.tick_s, failed=self._failed,
                        flush=self._connections.flush)
 

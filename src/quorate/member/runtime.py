@@ -26,6 +26,7 @@ from quorate.disk.snapshot_files import SnapshotFiles, framed
 from quorate.disk.wal import Wal
 from quorate.member.appender import Appender
 from quorate.member.core import MemberCore
+from quorate.member.upkeep import Upkeep
 from quorate.peers.handler import SnapshotSink
 from quorate.peers.transport import PeerTransport
 from quorate.raft.types import Message, Snapshot
@@ -49,6 +50,8 @@ SCRUB_RECORDS = 200
 PROGRESS_S = 600.0
 """Interval of watch progress notifications (etcd's default)."""
 
+UPKEEP_S = 1.0
+
 
 class Removed(Exception):
     """The cluster has gone on without this member; the text says what to do."""
@@ -58,12 +61,14 @@ class Runtime:
     """Everything that moves in a running member."""
 
     def __init__(
-        self, core: MemberCore, wal: Wal, backend: LmdbBackend, images: SnapshotFiles,
+        self, core: MemberCore, upkeep: Upkeep, wal: Wal, backend: LmdbBackend,
+        images: SnapshotFiles,
         *, heartbeat_s: float, failed: Callable[[BaseException], None],
         flush: Callable[[], None],
     ) -> None:
         """`flush` lets the replies of a turn leave."""
         self.core = core
+        self.upkeep = upkeep
         self.backend = backend
         self.transport: PeerTransport | None = None
         self._images = images
@@ -78,7 +83,7 @@ class Runtime:
         self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
         self._committing = False
         self._scheduled = self._settled = self._preparing = False
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._wake_timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
@@ -89,6 +94,7 @@ class Runtime:
         self._tick()
         self._commit()
         self._progress()
+        self._keep_up()
         self.wake()
 
     def wake(self) -> None:
@@ -106,7 +112,7 @@ class Runtime:
     async def stop(self) -> None:
         """Stop turning and leave the disk in order."""
         self._stopped = True
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
         if self._wake_timer is not None:
             self._wake_timer.cancel()
@@ -174,14 +180,14 @@ class Runtime:
         self._again(1, PROGRESS_S, self._progress)
         self.core.watches.tick_progress()
 
+    def _keep_up(self) -> None:
+        self._again(3, UPKEEP_S, self._keep_up)
+        self.upkeep.tick(self._loop.time())
+        self.wake()
+
     def _again(self, slot: int, delay_s: float, call: Callable[[], None]) -> None:
-        if self._stopped:
-            return
-        timer = self._loop.call_later(delay_s, call)
-        if slot < len(self._timers):
-            self._timers[slot] = timer
-        else:
-            self._timers.append(timer)
+        if not self._stopped:
+            self._timers[slot] = self._loop.call_later(delay_s, call)
 
     def _arm_early_campaign(self) -> None:
         at = self.core.leadership.campaign_at

@@ -9,7 +9,7 @@ called before the call returns. No task or coroutine is made per request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +70,12 @@ class Service(Protocol):
 
     def has_leader(self) -> bool: ...
 
-    def health(self, done: Callable[[Health], None], *, serializable: bool = False) -> None: ...
+    def health(
+        self, done: Callable[[Health], None], *, serializable: bool = False,
+        exclude: Collection[str] = (),
+    ) -> None:
+        """`exclude`: names of alarms that do not count."""
+        ...
 
     def range(self, request: rpc.RangeRequest, done: Done) -> None: ...
 
@@ -95,6 +100,12 @@ class Service(Protocol):
     def member_list(self, request: rpc.MemberListRequest, done: Done) -> None: ...
 
     def status(self, request: rpc.StatusRequest, done: Done) -> None: ...
+
+    def alarm(self, request: rpc.AlarmRequest, done: Done) -> None: ...
+
+    def defragment(self, request: rpc.DefragmentRequest, done: Done) -> None: ...
+
+    def hash(self, request: rpc.HashRequest, done: Done) -> None: ...
 
     def hash_kv(self, request: rpc.HashKVRequest, done: Done) -> None: ...
 

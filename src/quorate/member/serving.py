@@ -9,15 +9,19 @@ Not here: consensus (core.py), encodings and sockets (api/), users (a later issu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from google.protobuf.message import Message as Proto
 
+from quorate.member.autocompact import Retention
 from quorate.member.core import MemberCore
 from quorate.member.leasecalls import LeaseAnswer
+from quorate.member.quota import Quota
 from quorate.member.service import Done, Health, WatchSink, WatchStream
+from quorate.member.upkeep import Upkeep
 from quorate.state.errors import Problem, Refused
+from quorate.state.hash import hash_all
 from quorate.wire._generated import rpc_pb2 as rpc
 
 LEASE_ID_MAX = 2**63 - 1
@@ -30,13 +34,14 @@ class MemberService:
 
     def __init__(
         self, core: MemberCore, wake: Callable[[], None], *, version: str,
-        request_bytes_max: int,
+        request_bytes_max: int, upkeep: Upkeep | None = None,
     ) -> None:
         self._core = core
         self._machine = core.machine
         self._wake = wake
         self._version = version
         self._request_bytes_max = request_bytes_max
+        self._upkeep = upkeep or Upkeep(core, Quota(0), Retention(amount=0))
 
     def header(self) -> rpc.ResponseHeader:
         """See `Service.header`."""
@@ -46,8 +51,16 @@ class MemberService:
         """Whether this member knows a leader."""
         return self._core.node.lead != 0
 
-    def health(self, done: Callable[[Health], None], *, serializable: bool = False) -> None:
-        """Healthy is who can read: linearizably, or locally if `serializable`."""
+    def health(
+        self, done: Callable[[Health], None], *, serializable: bool = False,
+        exclude: Collection[str] = (),
+    ) -> None:
+        """Healthy is who can read: linearizably, or locally if `serializable`; and has no alarm
+        but those to `exclude`."""
+        for one in self._machine.alarms.raised(rpc.AlarmType.NONE):
+            name = rpc.AlarmType.Name(one.alarm)
+            if name not in exclude:
+                return done(Health(False, f"ALARM {name}"))
         if serializable:
             return done(Health(True))
         if not self.has_leader():
@@ -162,8 +175,25 @@ class MemberService:
             dbSizeInUse=size.in_use, leader=node.lead, raftIndex=node.commit,
             raftTerm=self._core.leadership.reported_term,
             raftAppliedIndex=self._core.backend.applied.index,
-            errors=[] if node.lead else ["etcdserver: no leader"],
+            errors=[*([] if node.lead else ["etcdserver: no leader"]), *(
+                f"memberID:{one.memberID} alarm:{rpc.AlarmType.Name(one.alarm)} "
+                for one in self._machine.alarms.raised(rpc.AlarmType.NONE))],
             isLearner=node.is_learner))
+
+    def alarm(self, request: rpc.AlarmRequest, done: Done) -> None:
+        """Maintenance.Alarm."""
+        if request.action == rpc.AlarmRequest.AlarmAction.GET:
+            return self._read_with(request, self._machine.alarms.apply, done, serializable=False)
+        return self._propose(request, done)
+
+    def defragment(self, _request: rpc.DefragmentRequest, done: Done) -> None:
+        """Maintenance.Defragment: LMDB takes freed pages again by itself, so there is nothing to
+        do (docs/divergence.md)."""
+        done(rpc.DefragmentResponse())
+
+    def hash(self, _request: rpc.HashRequest, done: Done) -> None:
+        """Maintenance.Hash of everything that this member has."""
+        done(self._with_header(rpc.HashResponse(hash=hash_all(self._core.backend))))
 
     def hash_kv(self, request: rpc.HashKVRequest, done: Done) -> None:
         """Maintenance.HashKV of this member's state."""
@@ -188,6 +218,9 @@ class MemberService:
             self._machine.check(request)
         except Refused as refused:
             return done(refused)
+        if not self._upkeep.admits(request):
+            self._wake()
+            return done(Refused(Problem.NO_SPACE))
         self._core.propose(request, done)
         return self._wake()
 

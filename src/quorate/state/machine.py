@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message as Proto
 
 from quorate.state.backend import Backend
+from quorate.state.alarms import Alarms
 from quorate.state.compaction import Scrubber
 from quorate.state.errors import Problem, Refused
 from quorate.state.hash import hash_kv
@@ -49,6 +50,7 @@ class Machine:
         self._store = Store(backend)
         self.leases = LeaseTable(backend)
         self.members = Members(backend)
+        self.alarms = Alarms(backend)
         self._executor = Executor(self._store, self.leases)
         self._scrubber = Scrubber(self._store)
         self._max_txn_ops = max_txn_ops
@@ -59,6 +61,7 @@ class Machine:
             rpc.CompactionRequest: self._compact,
             rpc.LeaseGrantRequest: self._grant,
             rpc.LeaseRevokeRequest: self._revoke,
+            rpc.AlarmRequest: self._alarm,
             internal.LeaseExpireRequest: self._expire,
             membership_pb2.ClusterMemberAttrSetRequest: self._member_attributes,
         }
@@ -96,6 +99,7 @@ class Machine:
         if handler is None:
             return Applied(Refused(Problem.UNIMPLEMENTED), self.revision)
         try:
+            self.alarms.check(command)
             return handler(command, term)
         except Refused as refused:
             return Applied(refused, self.revision)
@@ -160,6 +164,9 @@ class Machine:
         self.leases.revoke(lease_id)
         return write.finish()
 
+    def _alarm(self, request: rpc.AlarmRequest, _term: int) -> Applied:
+        return Applied(self.alarms.apply(request), self.revision)
+
     def _member_attributes(
         self, request: membership_pb2.ClusterMemberAttrSetRequest, _term: int
     ) -> Applied:
@@ -215,6 +222,7 @@ class Machine:
         """The backend was replaced."""
         self._store.load()
         self.leases.load()
+        self.alarms.load()
         self._scrubber.restart()
 
 

@@ -1,0 +1,78 @@
+"""What a member does by itself: the space quota with its alarm, and automatic compaction.
+
+Runs on the core as clients do, through the log; what it proposes is the member's own, and so is not
+refused in an overload. Not here: when (quota.py, autocompact.py decide), clean-up (state/).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from google.protobuf.message import Message as Proto
+
+from quorate.member.autocompact import AutoCompactor, Retention
+from quorate.member.core import MemberCore
+from quorate.member.quota import Quota
+from quorate.wire._generated import rpc_pb2 as rpc
+
+log = logging.getLogger(__name__)
+
+PROPOSE_S = 1.0
+"""Between two proposals about the alarm."""
+
+_NOSPACE = rpc.AlarmType.NOSPACE
+_ACTIVATE = rpc.AlarmRequest.AlarmAction.ACTIVATE
+_DEACTIVATE = rpc.AlarmRequest.AlarmAction.DEACTIVATE
+
+
+class Upkeep:
+    """Of one member; the driver calls `tick` every second or so, and wakes the core after it."""
+
+    def __init__(self, core: MemberCore, quota: Quota, retention: Retention) -> None:
+        self._core = core
+        self.quota = quota
+        self._retention = retention
+        self._compactor = AutoCompactor(retention)
+        self._asked_at = core.now
+        self._proposed_at = -PROPOSE_S
+
+    def admits(self, request: Proto) -> bool:
+        """Whether there is room for a request; if not, everybody will hear of it."""
+        core, quota = self._core, self.quota
+        if quota.stale(core.now):
+            quota.measured(core.now, core.backend.size().in_use)
+        if not quota.exceeds(request):
+            return True
+        if not core.machine.alarms.has(core.config.member_id, _NOSPACE):
+            self._alarm(core.now, _ACTIVATE)
+        return False
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        core = self._core
+        if self.quota.stale(now):
+            self.quota.measured(now, core.backend.size().in_use)
+        if core.machine.alarms.has(core.config.member_id, _NOSPACE) and self.quota.clears(now):
+            self._alarm(now, _DEACTIVATE)
+        if self._retention.amount and now - self._asked_at >= self._retention.interval_s:
+            self._asked_at = now
+            target = self._compactor.ask(
+                now, core.machine.revision, core.machine.compact_revision,
+                leads=core.leads_with_authority)
+            if target is not None:
+                log.info("automatic compaction to revision %d", target)
+                core.propose(rpc.CompactionRequest(revision=target), _ignore, own=True)
+
+    def _alarm(self, now: float, action: rpc.AlarmRequest.AlarmAction) -> None:
+        if now - self._proposed_at < PROPOSE_S:
+            return
+        self._proposed_at = now
+        log.warning("the store has %s its space quota of %d bytes",
+                    "reached" if action == _ACTIVATE else "room again below",
+                    self.quota.limit_bytes)
+        self._core.propose(rpc.AlarmRequest(
+            action=action, memberID=self._core.config.member_id, alarm=_NOSPACE), _ignore, own=True)
+
+
+def _ignore(_outcome: object) -> None:
+    """The state tells."""
