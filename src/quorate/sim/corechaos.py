@@ -1,12 +1,8 @@
 """Whole member cores under a scheduler without mercy: proposals, reads, leases and watches meet the
 interleavings that chaos.py makes for Raft alone.
 
-Every value is written once. After every step, by what clients and watchers were given: no value
-and no revision twice, an acknowledged write is where its answer says, a linearizable read is at
-least as new as everything that was acknowledged when it was asked, a lease that was granted is
-known to everybody who is asked until TTL after its last acknowledged renewal was asked for, and
-the term in an answer never falls and is on the member's disk; and what invariants.py says of Raft.
-Membership and logs stay as they are; all clocks are one.
+After every step holds what coreclients.py judges, and what invariants.py says of Raft. Membership
+and logs stay as they are; all clocks are one.
 
 Not here: disks, compaction, snapshots, clocks that differ (world.py has them).
 """
@@ -17,46 +13,30 @@ import random
 from collections.abc import Callable
 from itertools import accumulate
 
-from google.protobuf.message import Message as Proto
 
-from quorate.member.service import Done
 from quorate.raft.types import InvariantBroken, Message, MessageType
+from quorate.sim.coreclients import SHORT_TTL_S, CoreClients
 from quorate.sim.cored import ELECTION_S, TICK_S, Cored
 from quorate.sim.invariants import RaftInvariants
-from quorate.sim.requests import serve
-from quorate.state.errors import Refused
-from quorate.wire._generated import rpc_pb2 as rpc
 
 MESSAGES_MAX = 60
-TTL_S = 1_000_000
-SHORT_TTL_S = 2
-"""Leases live for ever, so that one answer cannot be taken for another's, or end soon."""
-
 NEAR_S = 0.1
 EXCHANGES_MAX = 200
 DRAINS_MAX = 100
 
 
-class CoreChaos:
+class CoreChaos(CoreClients):
     """One schedule."""
 
     def __init__(
         self, rng: random.Random, fail: Callable[[str], Exception],
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.rng = rng
-        self.now = 1000.0
-        self.acknowledged = 0
+        super().__init__(rng)
         self._fail = fail
         self._tell = tell
         self._bag: list[Message] = []
         self._cut: set[tuple[int, int]] = set()
-        self._count = self._newest = 0
-        self._values: dict[bytes, int] = {}
-        self._revisions: dict[int, bytes] = {}
-        self._leases: list[tuple[int, int]] = []
-        """Ids and TTLs; the long ones are all different."""
-        self._promised: dict[int, float] = {}
         founders = tuple(range(1, rng.choice((1, 3, 3, 5, 5)) + 1))
         self._members = {i: Cored(i, founders, self) for i in founders}
         self._invariants = RaftInvariants(self._members.values, fail)
@@ -69,7 +49,8 @@ class CoreChaos:
             (self._crash, rng.choice((0, 0.3))), (self._flush, 1),
             (self._contest, rng.choice((0.2, 0.6))), (self._part, rng.choice((0, 0.3))),
             (self._heal, 0.4), (self._lost, 0.1), (self._wait, rng.choice((0.1, 1))),
-            (self._usurp, rng.choice((0, 0.2)))]
+            (self._usurp, rng.choice((0.1, 0.5))), (self._relive, rng.choice((0.1, 0.5))),
+            (self._settle, rng.choice((0.2, 1)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -106,112 +87,6 @@ class CoreChaos:
         if member.backend.applied.index > self._front:
             self._front = member.backend.applied.index
             self._look_at_leases(member)
-
-    # What must hold.
-
-    def _look_at_leases(self, member: Cored) -> None:
-        """It has applied what nobody had applied before."""
-        leases = member.core.machine.leases
-        for lease_id, promised in self._promised.items():
-            if promised > self.now and leases.get(lease_id) is None:
-                raise InvariantBroken(
-                    f"lease {lease_id} ended at {self.now:.2f} on {member.id}, which lives until "
-                    f"{promised:.2f}")
-
-    def _answered(self, member: Cored, header: rpc.ResponseHeader) -> None:
-        term, durable = header.raft_term, member.log.initial_state()[0].term
-        if not member.told_term <= term <= durable:
-            raise InvariantBroken(
-                f"member {member.id} answered with term {term}, after {member.told_term}; the "
-                f"term on its disk is {durable}")
-        member.told_term = term
-
-    def happened(self, revision: int, value: bytes) -> None:
-        """A watcher was told."""
-        if self._values.setdefault(value, revision) != revision:
-            raise InvariantBroken(
-                f"{value!r} was written at {self._values[value]} and again at {revision}")
-        if self._revisions.setdefault(revision, value) != value:
-            raise InvariantBroken(
-                f"revision {revision} is {self._revisions[revision]!r} here, {value!r} there")
-
-    # Clients.
-
-    def _ask(self, member: Cored, request: rpc.PutRequest | rpc.RangeRequest
-             | rpc.LeaseGrantRequest | rpc.LeaseKeepAliveRequest, done: Done) -> None:
-        def answered(outcome: Proto | Refused) -> None:
-            if isinstance(outcome, rpc.PutResponse | rpc.RangeResponse):
-                self._answered(member, outcome.header)
-            done(outcome)
-
-        serve(member.service, request, answered)
-        self._turn(member)
-
-    def _put(self, member: Cored) -> None:
-        self._count += 1
-        value = b"%d" % self._count
-
-        def done(outcome: object) -> None:
-            if isinstance(outcome, rpc.PutResponse):
-                self.acknowledged += 1
-                self.happened(outcome.header.revision, value)
-                self._newest = max(self._newest, outcome.header.revision)
-
-        self._ask(member, rpc.PutRequest(key=b"k", value=value), done)
-
-    def _read(self, member: Cored) -> None:
-        serializable = self.rng.random() < 0.2
-        wanted = 0 if serializable else self._newest
-
-        def done(outcome: object) -> None:
-            if not isinstance(outcome, rpc.RangeResponse):
-                return
-            if outcome.header.revision < wanted:
-                raise InvariantBroken(
-                    f"member {member.id} answered a read at {outcome.header.revision}; {wanted} "
-                    f"had been acknowledged when it was asked")
-            for kv in outcome.kvs:
-                self.happened(kv.mod_revision, kv.value)
-
-        self._ask(member, rpc.RangeRequest(key=b"k", serializable=serializable), done)
-
-    def _lease(self, member: Cored) -> None:
-        """Grant one, or renew one that somebody was granted."""
-        if not self._leases or self.rng.random() < 0.3:
-            self._grant(member)
-        else:
-            self._renew(member, *self.rng.choice(self._leases[-3:]))
-
-    def _grant(self, member: Cored) -> None:
-        self._count += 1
-        asked, short = self.now, self.rng.random() < 0.5
-        grant = rpc.LeaseGrantRequest(
-            ID=self._count, TTL=SHORT_TTL_S if short else TTL_S + self._count)
-
-        def granted(outcome: object) -> None:
-            if isinstance(outcome, rpc.LeaseGrantResponse):
-                self._leases.append((grant.ID, grant.TTL))
-                self._promised[grant.ID] = asked + grant.TTL
-
-        self._ask(member, grant, granted)
-
-    def _renew(self, member: Cored, lease_id: int, ttl_s: int) -> None:
-        asked = self.now
-
-        def renewed(outcome: object) -> None:
-            if not isinstance(outcome, rpc.LeaseKeepAliveResponse):
-                return
-            promised = self._promised[lease_id]
-            if outcome.TTL == 0 and promised <= self.now:
-                self._leases = [lease for lease in self._leases if lease[0] != lease_id]
-            elif ttl_s != outcome.TTL:
-                raise InvariantBroken(
-                    f"lease {lease_id}, which was granted for {ttl_s} s, was renewed for "
-                    f"{outcome.TTL} s at {self.now:.2f}; it lives until {promised:.2f}")
-            else:
-                self._promised[lease_id] = max(promised, asked + ttl_s)
-
-        self._ask(member, rpc.LeaseKeepAliveRequest(ID=lease_id), renewed)
 
     # What may happen.
 
@@ -271,15 +146,53 @@ class CoreChaos:
                     member.core.tick(self.now)
                     self._turn(member)
 
+    def _settle(self, _member: Cored) -> None:
+        """Peace: everything arrives, and somebody leads."""
+        everybody = list(self._members.values())
+        self._cut = set()
+        self._exchange(everybody, _whatever, False)
+        if not any(member.core.is_leader for member in everybody):
+            self._elect(everybody, False)
+
+    def _relive(self, _member: Cored) -> None:
+        """A follower asks and crashes; what was answered arrives when it has asked again."""
+        leaders = [m for m in self._members.values() if m.core.is_leader]
+        followers = [m for m in self._members.values() if not m.core.is_leader]
+        if not leaders or not followers:
+            return
+        leader, asker = self.rng.choice(leaders), self.rng.choice(followers)
+        others = [member for member in self._members.values() if member is not asker]
+        for ask in (self._read, self._lease, self._lease):
+            ask(asker)
+        self._exchange(list(self._members.values()), lambda m: m.from_ == asker.id, False)
+        self._exchange(others, _whatever, False)
+        held = [message for message in self._bag if message.to == asker.id]
+        self._bag = [message for message in self._bag if message.to != asker.id]
+        asker.start()
+        self._put(leader)
+        self._exchange(others, _whatever, False)
+        leader.core.tick(self.now)
+        self._turn(leader)
+        asker.core.tick(self.now)
+        self._exchange([leader, asker], lambda m: m.type is not MessageType.APP, False)
+        for ask in (self._read, self._lease, self._lease):
+            ask(asker)
+        self.rng.shuffle(held)
+        for message in held:
+            asker.core.receive(message, self.now)
+            self._turn(asker)
+
     def _usurp(self, _member: Cored) -> None:
-        """A leader sleeps while the others elect, write and renew behind its back; then it is
-        asked, and what they had said to it before arrives."""
+        """A leader sleeps, alone or with one of five, while the others elect, write and renew
+        behind its back; then it is asked, and what they had said to it before arrives."""
         leaders = [m for m in self._members.values() if m.core.is_leader]
         if not leaders:
             return
         old, rng = self.rng.choice(leaders), self.rng
         everybody, notices = list(self._members.values()), rng.random() < 0.5
         others = [member for member in everybody if member is not old]
+        loyal = [rng.choice(others)] if len(others) == 4 and rng.random() < 0.5 else []
+        others = [member for member in others if member not in loyal]
         if rng.random() < 0.5:
             self._come_near_an_end(everybody)
         for _ in range(2):
@@ -300,6 +213,7 @@ class CoreChaos:
         self._lease(old)
         self._exchange(everybody, lambda message: message.type is MessageType.NOTICE, True)
         self._read(old)
+        self._exchange([old, *loyal], _whatever, notices)
         rng.shuffle(held)
         for message in held:
             old.core.receive(message, self.now)
