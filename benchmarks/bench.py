@@ -1,7 +1,8 @@
 """quorate beside stock etcd, in one run, interleaved. `scripts/bench` runs it.
 
-Scenarios: JSON put and range at 1, 16 and 64 connections, one member and three (load at the
-leader); idle memory; start to first write; leader killed to first write. Both sync to the same
+Scenarios: put and range over JSON at 1, 16 and 64 connections, over gRPC at 1x1, 16x1 and 4x64
+(connections x streams), one member and three (load at the leader); idle memory; start to first
+write; leader killed to first write. Both sync to the same
 disk. After each put round the revision must have advanced by as many as h2load counted successes.
 
 Figures are ratios quorate / etcd per pair of rounds: median, and the least and greatest.
@@ -19,17 +20,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cluster"))
 
 from harness import Cluster, ErrorAnswer, Unanswered, b64, make_cluster
 
+from quorate.wire._generated import rpc_pb2 as rpc
+
 KEY, VALUE = "/bench/key", "v" * 64
 BODIES = {"put": {"key": b64(KEY), "value": b64(VALUE)}, "range": {"key": b64(KEY)}}
+CALLS = {"put": ("Put", rpc.PutRequest(key=KEY.encode(), value=VALUE.encode())),
+         "range": ("Range", rpc.RangeRequest(key=KEY.encode()))}
+SHAPES = {"JSON": ((1, 1), (16, 1), (64, 1)), "gRPC": ((1, 1), (16, 1), (4, 64))}
+"""Connections and streams of each."""
+
 PROGRAMS = {"quorate": [sys.executable, "-m", "quorate.cli.serve"], "etcd": ["etcd"]}
-DIVISOR = {1: 8, 16: 1, 64: 1}
-"""One connection gets fewer requests than many, to take about as long."""
+ALONE = 8
+"""One request at a time gets so many times fewer than many, to take about as long."""
 
 
 class Pair:
@@ -56,15 +65,25 @@ class Pair:
             cluster.stop()
 
 
-def h2load(port: int, operation: str, connections: int, requests: int, body: Path
-           ) -> tuple[float, int, list[int]]:
+def h2load(port: int, protocol: str, operation: str, shape: tuple[int, int], requests: int,
+           directory: Path) -> tuple[float, int, list[int]]:
     """(requests a second, successes, latencies in µs)."""
+    connections, streams = shape
+    body = directory / f"{protocol}-{operation}"
+    if protocol == "JSON":
+        body.write_text(json.dumps(BODIES[operation], separators=(",", ":")))
+        how = ["--h1", "-H", "content-type: application/json",
+               f"http://127.0.0.1:{port}/v3/kv/{operation}"]
+    else:
+        method, message = CALLS[operation]
+        data = message.SerializeToString()
+        body.write_bytes(b"\0" + len(data).to_bytes(4, "big") + data)
+        how = ["-m", str(streams), "-H", "content-type: application/grpc", "-H", "te: trailers",
+               f"http://127.0.0.1:{port}/etcdserverpb.KV/{method}"]
     with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
         done = subprocess.run(
-            ["h2load", "--h1", "-n", str(requests), "-c", str(connections), "-d", str(body),
-             "-H", "content-type: application/json", f"--log-file={log.name}",
-             f"http://127.0.0.1:{port}/v3/kv/{operation}"],
-            capture_output=True, text=True, check=True)
+            ["h2load", "-n", str(requests), "-c", str(connections), "-d", str(body),
+             f"--log-file={log.name}", *how], capture_output=True, text=True, check=True)
         latencies = [int(line.split("\t")[2]) for line in log]
     rate = re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)
     good = re.search(r"status codes: (\d+) 2xx", done.stdout)
@@ -84,18 +103,17 @@ def revision(port: int) -> int:
         client.close()
 
 
-def load(pair: Pair, operation: str, connections: int, requests: int, rounds: int,
-         directory: Path) -> dict[str, list[float]]:
+def load(pair: Pair, protocol: str, operation: str, shape: tuple[int, int], requests: int,
+         rounds: int, directory: Path) -> dict[str, list[float]]:
     """Rates and p50 of each kind, a pair of rounds after the other."""
-    body = directory / f"{operation}.json"
-    body.write_text(json.dumps(BODIES[operation], separators=(",", ":")))
+    requests //= ALONE if shape == (1, 1) else 1
     out: dict[str, list[float]] = {f"{k} {f}": [] for k in PROGRAMS for f in ("rate", "p50")}
     for number in range(rounds + 1):
         for kind in PROGRAMS if number % 2 else reversed(PROGRAMS):
             port = pair.ports[kind]
             before = revision(port)
             rate, good, latencies = h2load(
-                port, operation, connections, requests // DIVISOR[connections], body)
+                port, protocol, operation, shape, requests, directory)
             wrote = revision(port) - before
             if wrote != (good if operation == "put" else 0):
                 raise RuntimeError(f"{kind}: {good} successes, but {wrote} revisions")
@@ -188,11 +206,12 @@ def run_load(directory: Path, requests: int, rounds: int, note: Callable[[str], 
         try:
             time.sleep(1)
             idle = {k: rss_mib(c) for k, c in pair.clusters.items()}
-            for operation in BODIES:
-                for connections in (1, 16, 64):
-                    result = load(pair, operation, connections, requests, rounds, directory)
+            for protocol, operation in product(SHAPES, BODIES):
+                for shape in SHAPES[protocol]:
+                    result = load(
+                        pair, protocol, operation, shape, requests, rounds, directory)
                     rows.append(
-                        f"| {count} | {operation} | {connections} "
+                        f"| {count} | {protocol} {operation} | {shape[0]}×{shape[1]} "
                         f"| {statistics.median(result['etcd rate']):.0f} "
                         f"| {statistics.median(result['quorate rate']):.0f} "
                         f"| **{spread(ratios(result, 'rate'))}** "
@@ -224,7 +243,7 @@ def main() -> int:
         rows = run_load(directory, requests, rounds, note)
         print(f"Against {version}; data on {mount_of(directory)}; {rounds} pairs of rounds after "
               f"a warm-up; ratio = quorate / etcd: median (least–greatest).\n")
-        print("| Members | Request | Connections | etcd/s | quorate/s | Ratio | Ratio of p50 |")
+        print("| Members | Request | Connections × streams | etcd/s | quorate/s | Ratio | Ratio of p50 |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         print("\n".join(rows))
         print("\n| Seconds | etcd | quorate |\n| --- | --- | --- |")
