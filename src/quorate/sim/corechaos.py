@@ -50,7 +50,7 @@ class CoreChaos(CoreClients):
             (self._contest, rng.choice((0.2, 0.6))), (self._part, rng.choice((0, 0.3))),
             (self._heal, 0.4), (self._lost, 0.1), (self._wait, rng.choice((0.1, 1))),
             (self._usurp, rng.choice((0.1, 0.5))), (self._relive, rng.choice((0.1, 0.5))),
-            (self._settle, rng.choice((0.2, 1)))]
+            (self._settle, rng.choice((0.2, 1))), (self._nap, rng.choice((0, 0.3)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -219,12 +219,37 @@ class CoreChaos(CoreClients):
             old.core.receive(message, self.now)
             self._turn(old)
 
+    def _nap(self, _member: Cored) -> None:
+        """Just enough followers hear of a renewal, after they did nothing for a while; their
+        leader crashes, and with what they remember the lease runs out in peace."""
+        leaders = [m for m in self._members.values() if m.core.is_leader]
+        short = [(i, ttl_s) for i, ttl_s in self._leases if ttl_s == SHORT_TTL_S]
+        if not leaders or not short or len(self._members) == 1:
+            return
+        leader = self.rng.choice(leaders)
+        others = [member for member in self._members.values() if member is not leader]
+        hearing = self.rng.sample(others, len(others) // 2)
+        deaf = [member for member in others if member not in hearing]
+        self._exchange([leader, *others], _whatever, False)
+        self._pass([leader, *deaf], self.now + 0.3, TICK_S)
+        lease_id, ttl_s = self.rng.choice(short)
+        self._renew(leader, lease_id, ttl_s)
+        self._exchange([leader, *hearing], _whatever, False)
+        self._bag = []
+        leader.start()
+        self._elect(others, False)
+        self._pass(others, self._promised[lease_id] - NEAR_S / 4, NEAR_S / 2)
+
     def _come_near_an_end(self, members: list[Cored]) -> None:
         """Time passes in peace until a lease has almost run out."""
         ends = [end for end in self._promised.values() if self.now < end < self.now + SHORT_TTL_S]
-        end = self.rng.choice(ends) if ends else 0.0
-        while self.now + NEAR_S < end:
-            self.now += min(0.3, end - NEAR_S / 2 - self.now)
+        if ends:
+            self._pass(members, self.rng.choice(ends) - NEAR_S / 2, 0.3)
+
+    def _pass(self, members: list[Cored], until: float, step_s: float) -> None:
+        """Time passes in peace."""
+        while self.now < until:
+            self.now = min(self.now + step_s, until)
             for member in members:
                 member.core.tick(self.now)
                 self._turn(member)
