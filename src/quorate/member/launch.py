@@ -30,6 +30,7 @@ from quorate.member.core import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.member.runtime import Runtime
 from quorate.member.serving import MemberService
+from quorate.member.snapshots import Snapshots
 from quorate.net.connections import Connections
 from quorate.peers.handler import LocalMember
 from quorate.peers.transport import PeerTransport
@@ -114,9 +115,10 @@ class RunningMember:
         if recovered.contents.repaired:
             log.warning("%s", recovered.contents.repaired)
         self.runtime = self._build(recovered)
+        self._snapshots = Snapshots(recovered.backend, prepared.directory.snap)
         self.service = MemberService(
             self.runtime.core, self.runtime.wake, version=version,
-            request_bytes_max=config.max_request_bytes)
+            request_bytes_max=config.max_request_bytes, snapshots=self._snapshots.open)
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []
         self._published = False
@@ -227,6 +229,7 @@ class RunningMember:
             await asyncio.sleep(0)
         if self.runtime.transport is not None:
             await self.runtime.transport.stop()
+        await self._snapshots.stop()
         await self.runtime.stop()
         self._connections.close()
         self._directory.unlock()
