@@ -39,7 +39,7 @@ def etcdctl(*arguments: object) -> str:
     """Standard output of stock etcdctl."""
     return subprocess.run(
         ["etcdctl", *map(str, arguments)], env={**os.environ, "ETCDCTL_API": "3"}, check=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60).stdout
+        capture_output=True, text=True, timeout=60).stdout
 
 
 def import_(source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,7 @@ def import_(source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "quorate.cli.main", "import", str(source), *arguments],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        capture_output=True, text=True, timeout=60, check=False)
 
 
 def initial(member: Member) -> list[str]:

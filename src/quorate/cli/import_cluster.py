@@ -49,8 +49,10 @@ def main(argv: list[str] | None = None) -> int:
         database = _database_of(path)
         reader, hashed = _open(database)
         found = _survey(database, reader)
-        _check(options, found, path)
         directory = _directory(config)
+        _check(options, found, path)
+        for warning in config.warnings:
+            _note(warning)
         if path.is_dir():
             _warn_of_log(path, found)
         if found.alarms:
@@ -97,8 +99,6 @@ def _config(options: argparse.Namespace) -> tuple[Config, StaticCluster]:
     given = {name: getattr(options, name.replace("-", "_")) for name in CONFIG_FLAGS}
     config = load_config([f"--{name}={value}" for name, value in given.items()
                           if value is not None], {}, lambda path: Path(path).read_text())
-    for warning in config.warnings:
-        _note(warning)
     if options.bump_revision < 0 or (options.bump_revision > 0) != options.mark_compacted:
         raise ConfigError(
             f"--bump-revision {options.bump_revision} and --mark-compacted go together: give both, "
