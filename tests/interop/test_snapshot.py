@@ -240,3 +240,26 @@ def test_the_gateway_streams_the_same(ours: Cluster) -> None:
     blobs = [json.loads(line)["result"]["blob"] for line in lines]
     keys = [b64(message.blob) for message in messages(port)]
     assert blobs == keys
+
+
+def test_what_only_the_log_has_is_said(tmp_path: Path) -> None:
+    """A member that was killed has newer changes in its log than in its database; one that was
+    stopped has not."""
+    stock = make_cluster(tmp_path, 1, program=["etcd"], extra=(
+        "--log-level=error", "--backend-batch-interval=1h"))
+    member = stock.members[0]
+    try:
+        for how, missing in ((signal.SIGTERM, 0), (signal.SIGKILL, 7)):
+            stock.start()
+            stock.leader()
+            with client_of(stock) as client:
+                for n in range(7):
+                    client.put(f"{how}/{n}", "x")
+            member.signal(how)
+            member.wait()
+            done = import_(member.data_dir, f"--data-dir={tmp_path / str(missing)}")
+            assert done.returncode == 0
+            assert (f"the log has {missing} after" in done.stderr) == bool(missing), done.stderr
+            assert "revision 8, " in done.stdout
+    finally:
+        stock.stop()
