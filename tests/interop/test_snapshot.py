@@ -12,8 +12,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -263,3 +265,60 @@ def test_what_only_the_log_has_is_said(tmp_path: Path) -> None:
             assert "revision 8, " in done.stdout
     finally:
         stock.stop()
+
+
+def unnamed_files(pid: int) -> list[str]:
+    """Snapshots that a member has on its disk."""
+    found = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in between
+            found.append(os.readlink(file))
+    return [name for name in found if "/snap/" in name and name.endswith("(deleted)")]
+
+
+def test_a_client_that_leaves_takes_its_file_along(ours: Cluster) -> None:
+    """In the middle of a stream, over gRPC and over JSON; the member serves on."""
+    member = ours.members[0]
+    assert member.process is not None
+    for _ in range(6):
+        with grpc.insecure_channel(f"127.0.0.1:{member.client_port}") as channel:
+            stream = channel.unary_stream(
+                "/etcdserverpb.Maintenance/Snapshot",
+                request_serializer=rpc.SnapshotRequest.SerializeToString,
+                response_deserializer=rpc.SnapshotResponse.FromString)(rpc.SnapshotRequest())
+            next(iter(stream))
+            stream.cancel()
+        with socket.create_connection(("127.0.0.1", member.client_port)) as raw:
+            raw.sendall(b"POST /v3/maintenance/snapshot HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200")
+
+    deadline = time.monotonic() + 10
+    while unnamed_files(member.process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(messages(member.client_port)) > 10
+
+
+def test_a_member_that_was_not_imported_is_not_let_in(
+    theirs: tuple[Path, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """It would begin at the same index without the keys, and nobody would notice."""
+    snapshot, _, before = theirs
+    cluster = make_cluster(tmp_path, 3)
+    imported = cluster.members[0]
+    assert import_(snapshot, *initial(imported)).returncode == 0
+    try:
+        cluster.start()
+        deadline = time.monotonic() + 20
+        while "cluster ID mismatch" not in imported.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        found = []
+        for member in (0, 1):
+            with client_of(cluster, member) as client:
+                found.append(client.status())
+        assert found[0]["header"]["revision"] == before["revision"]
+        assert found[0]["errors"] == ["etcdserver: no leader"]
+        assert found[0]["header"]["cluster_id"] != found[1]["header"]["cluster_id"]
+    finally:
+        cluster.stop()

@@ -4,6 +4,10 @@ The source is a snapshot (`etcdctl snapshot save`), a bare database, or the data
 stopped member. Keys keep their revisions; leases get their whole TTL again; the members are those
 of --initial-cluster. To be run for each member, with the same source.
 
+The cluster's id follows from what is imported, too: a member that was started without the import,
+or with that of another file, has another one, and is not talked to. Were it the same, two members
+could begin at the same index with different keys, and never notice.
+
 Everything is looked at before anything is written; what is wrong is one sentence.
 Not here: what is in which bucket (state/etcd_buckets.py).
 """
@@ -27,7 +31,7 @@ from quorate.disk.recover import first_start
 from quorate.member.config import Config, ConfigError, load_config
 from quorate.state.etcd_buckets import Survey, Unusable, from_etcd, survey
 from quorate.state.machine import Machine
-from quorate.state.members import to_json
+from quorate.state.members import cluster_id, to_json
 from quorate.wire.bbolt import Damaged, Reader
 from quorate.wire.etcd_wal import changes_after
 
@@ -60,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         compacted = found.compacted
         if options.mark_compacted:
             compacted = found.revision + options.bump_revision
+        cluster = replace(cluster, cluster_id=cluster_id(
+            (member.id for member in cluster.members), found.digest + b"%d" % compacted))
         hash_ = _write(directory, config.name, cluster, lambda backend: _fill(
             backend, reader, compacted))
     except (ConfigError, DataDirError, FileRefused) as wrong:

@@ -87,11 +87,13 @@ def prepare(config: Config) -> Prepared:
 
 def _compare(config: Config, directory: DataDir, found: Identity) -> None:
     """An existing directory wins over the initial-* settings, unless they were given and say that
-    this is somebody else's."""
+    this is somebody else's. The cluster's id says nothing: an import's is its own."""
     if "initial-cluster" in config.given:
         with contextlib.suppress(ConfigError):
             cluster: StaticCluster = plan_cluster(config)
-            directory.expect(found, Identity(cluster.cluster_id, cluster.local.id, config.name))
+            if cluster.local.id != found.member_id:
+                directory.expect(found, Identity(
+                    cluster.cluster_id, cluster.local.id, config.name))
     elif "name" in config.given:
         directory.expect(found, Identity(
             found.cluster_id, found.member_id if config.name == found.name else 0, config.name))

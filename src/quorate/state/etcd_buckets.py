@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -101,24 +102,30 @@ class Survey:
     auth_enabled: bool
     users: int
     alarms: int
+    digest: bytes
+    """SHA-256 of all changes and leases: two files with the same one begin the same state."""
 
 
 def survey(buckets: Buckets) -> Survey:
     """Look at everything that an import takes; raises Unusable."""
-    revision, changes = FIRST_REVISION, 0
+    revision, changes, leases, digest = FIRST_REVISION, 0, 0, sha256()
     for record, value in buckets.pairs(b"key"):
         revision = max(revision, _change(record, value)[0])
+        digest.update(b"%b%d:%b" % (record, len(value), value))
         changes += 1
+    for lease in _leases(buckets):
+        digest.update(b"%d:%d" % (lease.ID, lease.TTL))
+        leases += 1
     meta = dict(buckets.pairs(b"meta"))
     if CONSISTENT_INDEX not in meta and not changes:
         raise Unusable("it has neither keys nor a consistent index: it is not a database of etcd's")
     compacted = max(_compacted(meta, name) for name in (COMPACT_REVISION, FINISHED_COMPACTION))
     auth = dict(buckets.pairs(b"auth"))
     return Survey(
-        max(revision, compacted), compacted, changes, sum(1 for _ in _leases(buckets)),
+        max(revision, compacted), compacted, changes, leases,
         int.from_bytes(meta.get(CONSISTENT_INDEX, b""), "big"),
         auth.get(b"authEnabled", b"\0") == b"\x01", sum(1 for _ in buckets.pairs(b"authUsers")),
-        sum(1 for _ in buckets.pairs(b"alarm")))
+        sum(1 for _ in buckets.pairs(b"alarm")), digest.digest())
 
 
 def _compacted(meta: dict[bytes, bytes], name: bytes) -> int:

@@ -1,5 +1,4 @@
-"""bbolt files: written from sorted pairs in one pass, and read
-(docs/formats/etcd-snapshot.md).
+"""bbolt files, written from sorted pairs in one pass, and read: docs/formats/etcd-snapshot.md.
 
 A file is a row of pages. Each begins with its number, its kind, how many elements it has and how
 many more pages it runs over. A bucket is a B+-tree of branch and leaf pages; the buckets' names

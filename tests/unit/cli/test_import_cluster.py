@@ -77,6 +77,27 @@ def test_a_member_begins_with_what_was_there(
     recovered.backend.close()
 
 
+def test_only_members_with_the_same_content_belong_together(
+    snapshot: Path, target: Path, tmp_path: Path
+) -> None:
+    """The cluster's id is that of the content, wherever it came from."""
+    other = tmp_path / "other.db"
+    other.write_bytes(database(51))
+    bare = tmp_path / "bare.db"
+    bare.write_bytes(database())
+    ids = {}
+    for name, source, more in (
+            ("whole", snapshot, ()), ("bare", bare, ()), ("other", other, ()),
+            ("raised", bare, ("--bump-revision=1", "--mark-compacted"))):
+        assert run(source, target / name, *more) == 0
+        identity = DataDir(str(target / name)).inspect()
+        assert identity is not None
+        ids[name] = identity.cluster_id
+
+    assert ids["whole"] == ids["bare"]
+    assert len(set(ids.values())) == 3
+
+
 def test_large_histories_are_written_in_batches(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

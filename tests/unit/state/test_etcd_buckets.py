@@ -149,7 +149,10 @@ def test_what_an_import_is_told() -> None:
         b"auth": [(b"authEnabled", b"\x01")], b"authUsers": [(b"root", b"")],
         b"alarm": [(b"x", b"")]})
 
-    assert survey(few) == Survey(5, 3, 1, 1, 9, True, 1, 1)
+    found = survey(few)
+    assert found == Survey(5, 3, 1, 1, 9, True, 1, 1, found.digest)
+    few[b"lease"] = [(b"\0\0\0\0\0\0\0\x07", lease_pb2.Lease(ID=7, TTL=1).SerializeToString())]
+    assert survey(few).digest != found.digest
 
 
 @pytest.mark.parametrize(("few", "text"), [
