@@ -243,7 +243,8 @@ def main() -> int:
         rows = run_load(directory, requests, rounds, note)
         print(f"Against {version}; data on {mount_of(directory)}; {rounds} pairs of rounds after "
               f"a warm-up; ratio = quorate / etcd: median (least–greatest).\n")
-        print("| Members | Request | Connections × streams | etcd/s | quorate/s | Ratio | Ratio of p50 |")
+        print("| Members | Request | Connections × streams | etcd/s | quorate/s | Ratio "
+              "| Ratio of p50 |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         print("\n".join(rows))
         print("\n| Seconds | etcd | quorate |\n| --- | --- | --- |")

@@ -108,6 +108,7 @@ TABLE: dict[Problem, tuple[Code, str]] = {
         _C.UNAVAILABLE, "etcdserver: rpc not supported for learner"),
     _P.CORRUPT: (_C.DATA_LOSS, "etcdserver: corrupt cluster"),
     _P.WATCH_CANCELED: (_C.CANCELED, "etcdserver: watch canceled"),
+    _P.SNAPSHOT_FAILED: (_C.INTERNAL, "etcdserver: the snapshot could not be written"),
     _P.UNIMPLEMENTED: (_C.UNIMPLEMENTED, "etcdserver: not implemented"),
 }
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message as Proto
 
 from quorate.api.errors import SHUTDOWN, Code, form
 from quorate.api.methods import UNARY
+from quorate.api.snapshot import SnapshotCall
 from quorate.member.service import Done, Service, WatchStream
 from quorate.net.grpc import Call, Method
 from quorate.state.errors import Problem, Refused
@@ -39,6 +40,7 @@ class GrpcApi:
         self._methods |= {
             b"/etcdserverpb.Watch/Watch": Method(self._watch, unary=False),
             b"/etcdserverpb.Lease/LeaseKeepAlive": Method(self._keep_alive, unary=False),
+            b"/etcdserverpb.Maintenance/Snapshot": Method(self._snapshot),
             b"/grpc.health.v1.Health/Check": Method(self._health),
         }
 
@@ -101,6 +103,19 @@ class GrpcApi:
         call.on_lost = lambda: self._lost(call)
         call.on_message = renewals.take
         call.on_end = renewals.end
+
+    def _snapshot(self, call: Call, message: bytes | None) -> None:
+        try:
+            rpc.SnapshotRequest.FromString(message or b"")
+        except DecodeError as wrong:
+            return call.fail(Code.INTERNAL, f"grpc: error unmarshalling request: {wrong}")
+        if call.metadata(b"hasleader") == b"true" and not self._service.has_leader():
+            return _refuse(call, Refused(Problem.NO_LEADER))
+        call.on_lost = lambda: self._lost(call)
+        stream = SnapshotCall(call, self._ended).serve(self._service)
+        if not call.finished:
+            self._streams[call] = stream.close
+        return None
 
     def _health(self, call: Call, _message: bytes | None) -> None:
         self._service.health(

@@ -19,6 +19,7 @@ from google.protobuf.message import Message as Proto
 
 from quorate.api.errors import Code, ErrorForm, form
 from quorate.api.methods import UNARY
+from quorate.api.snapshot import SnapshotExchange
 from quorate.api.watch import WatchExchange
 from quorate.member.service import Done, Health, Service
 from quorate.net.http1 import BodySink, Exchange, Request
@@ -35,6 +36,7 @@ HEADERS = (
     b"Access-Control-Allow-Headers: accept, content-type, authorization\r\n"
     b"Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n"
     b"Access-Control-Allow-Origin: *\r\n")
+STREAMS = ("watch", "lease/keepalive", "maintenance/snapshot")
 NOT_FOUND = ErrorForm(Code.NOT_FOUND, "Not Found")
 METHOD = ErrorForm(Code.UNIMPLEMENTED, "Method Not Allowed")
 
@@ -55,7 +57,7 @@ class ApiHandler:
         self._unary = {
             path: Call(unary.request, getattr(service, unary.call))
             for unary in UNARY for path in unary.gateway}
-        self._streams: set[WatchExchange] = set()
+        self._streams: set[WatchExchange | SnapshotExchange] = set()
         self._version = json.dumps(
             {"etcdserver": SERVER_VERSION, "etcdcluster": CLUSTER_VERSION},
             separators=(",", ":")).encode()
@@ -87,7 +89,7 @@ class ApiHandler:
 
     def _gateway(self, path: str, request: Request, exchange: Exchange) -> None:
         call = self._unary.get(path)
-        known = call is not None or path in ("watch", "lease/keepalive")
+        known = call is not None or path in STREAMS
         if request.method == "OPTIONS":
             exchange.respond(200, b"", headers=HEADERS)
         elif not known:
@@ -98,6 +100,8 @@ class ApiHandler:
             self._watch(request, exchange)
         elif path == "lease/keepalive":
             self._keep_alive(request, exchange)
+        elif path == "maintenance/snapshot":
+            self._snapshot(request, exchange)
         elif call is not None:
             self._call(call, request, exchange)
 
@@ -160,6 +164,16 @@ class ApiHandler:
         stream = WatchExchange(exchange, HEADERS, self._streams.discard)
         self._streams.add(stream)
         stream.serve(self._service, messages)
+
+    def _snapshot(self, request: Request, exchange: Exchange) -> None:
+        try:
+            gateway.decode(rpc.SnapshotRequest, request.body)
+        except gateway.GatewayError as wrong:
+            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
+            return
+        stream = SnapshotExchange(exchange, HEADERS, self._streams.discard)
+        self._streams.add(stream)
+        stream.serve(self._service)
 
     # Health.
 

@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     "serve": ("quorate.cli.serve", "run one member, with etcd's flags"),
     "shims": ("quorate.cli.shims", "write an `etcd` executable that is quorate"),
+    "import": ("quorate.cli.import_cluster", "make a new cluster from what etcd left behind"),
     "sim": ("quorate.cli.sim", "simulate clusters of the shipped member under faults"),
     "scorecard": ("quorate.cli.scorecard", "run simulations, and write down what they showed"),
     "torture": ("quorate.cli.torture.main", "torment real members and judge what they answered"),

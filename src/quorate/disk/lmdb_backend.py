@@ -202,6 +202,13 @@ class LmdbBackend:
         stored = txn.get(_POINT_KEY, db=self._point_db)
         return _decode_point(stored), self._dump_chunks(txn)
 
+    def view(self) -> DurableView:
+        """The durable state as it is now; may be read in another thread, and must be closed before
+        the backend is. While it is open the file grows by whatever is written."""
+        txn = self._env.begin(buffers=False)
+        return DurableView(
+            _decode_point(txn.get(_POINT_KEY, db=self._point_db)), txn, self._dbs)
+
     def _dump_chunks(self, txn: Any) -> Iterator[bytes]:
         with contextlib.closing(_Aborting(txn)):
             out = bytearray()
@@ -242,6 +249,25 @@ class LmdbBackend:
 
     def _load_point(self) -> AppliedPoint:
         return _decode_point(self._read.get(_POINT_KEY, db=self._point_db))
+
+
+@dataclass(slots=True)
+class DurableView:
+    """A `state.etcd_buckets.View`: what one read transaction sees."""
+
+    applied: AppliedPoint
+    _txn: Any
+    _dbs: dict[Bucket, Any]
+
+    def scan(self, bucket: Bucket, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """A bucket in order of its keys; long keys excepted, which none of etcd's buckets has."""
+        cursor = self._txn.cursor(db=self._dbs[bucket])
+        found = cursor.iterprev() if reverse else cursor.iternext()
+        return (_split(physical, stored) for physical, stored in found)
+
+    def close(self) -> None:
+        """Let go of what it sees."""
+        self._txn.abort()
 
 
 class _Aborting:

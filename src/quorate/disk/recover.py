@@ -11,7 +11,7 @@ Not here: what is replayed (member/build.py, raft).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from quorate.disk.datadir import DataDir, Identity
@@ -39,11 +39,14 @@ class Recovered:
 
 
 def first_start(
-    directory: DataDir, identity: Identity, members: Iterable[tuple[int, bytes]]
+    directory: DataDir, identity: Identity, members: Iterable[tuple[int, bytes]],
+    fill: Callable[[LmdbBackend], None] = lambda _backend: None,
 ) -> None:
-    """Make an empty, locked directory a member's. `members`: id and member JSON of each."""
+    """Make an empty, locked directory a member's. `members`: id and member JSON of each. `fill`
+    puts in what the cluster begins with, the same at each member."""
     directory.clear_unfinished()
     backend = LmdbBackend(str(directory.db))
+    fill(backend)
     ids = []
     for member_id, described in members:
         ids.append(member_id)

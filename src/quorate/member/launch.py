@@ -31,6 +31,7 @@ from quorate.member.quota import Quota
 from quorate.member.requests import RequestIds
 from quorate.member.runtime import Runtime
 from quorate.member.serving import MemberService
+from quorate.member.snapshots import Snapshots
 from quorate.member.upkeep import Upkeep
 from quorate.net.connections import Connections
 from quorate.peers.handler import LocalMember
@@ -88,11 +89,13 @@ def prepare(config: Config) -> Prepared:
 
 def _compare(config: Config, directory: DataDir, found: Identity) -> None:
     """An existing directory wins over the initial-* settings, unless they were given and say that
-    this is somebody else's."""
+    this is somebody else's. The cluster's id says nothing: an import's is its own."""
     if "initial-cluster" in config.given:
         with contextlib.suppress(ConfigError):
             cluster: StaticCluster = plan_cluster(config)
-            directory.expect(found, Identity(cluster.cluster_id, cluster.local.id, config.name))
+            if cluster.local.id != found.member_id:
+                directory.expect(found, Identity(
+                    cluster.cluster_id, cluster.local.id, config.name))
     elif "name" in config.given:
         directory.expect(found, Identity(
             found.cluster_id, found.member_id if config.name == found.name else 0, config.name))
@@ -116,9 +119,11 @@ class RunningMember:
         if recovered.contents.repaired:
             log.warning("%s", recovered.contents.repaired)
         self.runtime = self._build(recovered)
+        self._snapshots = Snapshots(recovered.backend, prepared.directory.snap)
         self.service = MemberService(
             self.runtime.core, self.runtime.wake, version=version,
-            request_bytes_max=config.max_request_bytes, upkeep=self.runtime.upkeep)
+            request_bytes_max=config.max_request_bytes, upkeep=self.runtime.upkeep,
+            snapshots=self._snapshots.open)
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []
         self._published = False
@@ -230,6 +235,7 @@ class RunningMember:
             await asyncio.sleep(0)
         if self.runtime.transport is not None:
             await self.runtime.transport.stop()
+        await self._snapshots.stop()
         await self.runtime.stop()
         self._connections.close()
         self._directory.unlock()

@@ -53,6 +53,33 @@ class WatchStream(Protocol):
         ...
 
 
+class SnapshotSink(Protocol):
+    """Where the messages of a snapshot go. Calls come on the member's thread."""
+
+    def send(self, response: rpc.SnapshotResponse) -> None: ...
+
+    def backlog_bytes(self) -> int:
+        """Bytes accepted by `send` that the client has not taken yet; nothing is sent above a
+        limit."""
+        ...
+
+    def end(self, reason: Refused | None) -> None:
+        """The stream is over, complete if there is no reason. Nothing follows."""
+        ...
+
+
+class SnapshotStream(Protocol):
+    """One client's snapshot."""
+
+    def drained(self) -> None:
+        """The sink has room again."""
+        ...
+
+    def close(self) -> None:
+        """The client is gone; `end` is not called."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """`reason` is empty when healthy, else etcd's words (`RAFT NO LEADER`, ...)."""
@@ -112,3 +139,8 @@ class Service(Protocol):
     def authenticate(self, request: rpc.AuthenticateRequest, done: Done) -> None: ...
 
     def watch(self, sink: WatchSink) -> WatchStream: ...
+
+    def snapshot(self, sink: SnapshotSink) -> SnapshotStream:
+        """Maintenance.Snapshot of this member's state, which holds whatever it has applied. The
+        sink's `end` may be called before this returns."""
+        ...

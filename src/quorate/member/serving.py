@@ -18,7 +18,9 @@ from quorate.member.autocompact import Retention
 from quorate.member.core import MemberCore
 from quorate.member.leasecalls import LeaseAnswer
 from quorate.member.quota import Quota
-from quorate.member.service import Done, Health, WatchSink, WatchStream
+from quorate.member.service import (
+    Done, Health, SnapshotSink, SnapshotStream, WatchSink, WatchStream,
+)
 from quorate.member.upkeep import Upkeep
 from quorate.state.errors import Problem, Refused
 from quorate.state.hash import hash_all
@@ -35,13 +37,16 @@ class MemberService:
     def __init__(
         self, core: MemberCore, wake: Callable[[], None], *, version: str,
         request_bytes_max: int, upkeep: Upkeep | None = None,
+        snapshots: Callable[[SnapshotSink], SnapshotStream] | None = None,
     ) -> None:
+        """Without `snapshots` none can be taken: they need files and a thread."""
         self._core = core
         self._machine = core.machine
         self._wake = wake
         self._version = version
         self._request_bytes_max = request_bytes_max
         self._upkeep = upkeep or Upkeep(core, Quota(0), Retention(amount=0))
+        self._snapshots = snapshots
 
     def header(self) -> rpc.ResponseHeader:
         """See `Service.header`."""
@@ -211,6 +216,13 @@ class MemberService:
         """Watch.Watch."""
         return _WakingStream(self._core.watches.open(sink), self._wake)
 
+    def snapshot(self, sink: SnapshotSink) -> SnapshotStream:
+        """Maintenance.Snapshot."""
+        if self._snapshots is None:
+            sink.end(Refused(Problem.UNIMPLEMENTED))
+            return _NoStream()
+        return self._snapshots(sink)
+
     def _propose(self, request: Proto, done: Done) -> None:
         if request.ByteSize() > self._request_bytes_max:
             return done(Refused(Problem.REQUEST_TOO_LARGE))
@@ -270,3 +282,13 @@ class _WakingStream:
 
     def close(self) -> None:
         self._stream.close()
+
+
+class _NoStream:
+    """A stream that has ended."""
+
+    def drained(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """It is."""

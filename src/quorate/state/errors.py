@@ -53,6 +53,8 @@ class Problem(Enum):
     MALFORMED = auto()
     """Not etcd's wording: `detail` says what the parser found."""
     UNIMPLEMENTED = auto()
+    SNAPSHOT_FAILED = auto()
+    """Not etcd's wording: `detail` says what went wrong."""
 
 
 class Refused(Exception):

@@ -16,6 +16,8 @@ from quorate.wire._generated import lease_pb2
 TTL_S_MAX = 9_000_000_000
 """etcd's MaxLeaseTTL."""
 
+ID_MASK = 2**64 - 1
+
 
 class HasLease(Protocol):
     """Whatever knows the lease of a key."""
@@ -24,8 +26,9 @@ class HasLease(Protocol):
     def lease(self) -> int: ...
 
 
-def _id_key(lease_id: int) -> bytes:
-    return lease_id.to_bytes(8, "big")
+def id_key(lease_id: int) -> bytes:
+    """The id as etcd's bucket has it: clients may choose negative ones, two's complement."""
+    return (lease_id & ID_MASK).to_bytes(8, "big")
 
 
 class LeaseTable:
@@ -65,12 +68,12 @@ class LeaseTable:
             raise Refused(Problem.LEASE_EXISTS)
         self._ttl_s[lease_id] = ttl_s
         lease = lease_pb2.Lease(ID=lease_id, TTL=ttl_s)
-        self._backend.put(Bucket.LEASE, _id_key(lease_id), lease.SerializeToString())
+        self._backend.put(Bucket.LEASE, id_key(lease_id), lease.SerializeToString())
 
     def revoke(self, lease_id: int) -> None:
         """The lease is gone; its keys have been deleted before."""
         del self._ttl_s[lease_id]
-        self._backend.delete(Bucket.LEASE, _id_key(lease_id))
+        self._backend.delete(Bucket.LEASE, id_key(lease_id))
 
     def require(self, lease_id: int) -> None:
         """Raises Refused unless the lease exists; 0 means none is asked for."""
@@ -83,11 +86,12 @@ class LeaseTable:
         if before == lease_id:
             return
         if before:
-            self._backend.delete(Bucket.LEASE_KEY, _id_key(before) + key)
+            self._backend.delete(Bucket.LEASE_KEY, id_key(before) + key)
         if lease_id:
-            self._backend.put(Bucket.LEASE_KEY, _id_key(lease_id) + key, b"")
+            self._backend.put(Bucket.LEASE_KEY, id_key(lease_id) + key, b"")
 
     def _keys(self, lease_id: int) -> Iterator[bytes]:
-        start = _id_key(lease_id)
-        for key, _ in self._backend.scan(Bucket.LEASE_KEY, start, _id_key(lease_id + 1)):
+        start = id_key(lease_id)
+        end = id_key(lease_id + 1) if lease_id != -1 else None
+        for key, _ in self._backend.scan(Bucket.LEASE_KEY, start, end):
             yield key[8:]

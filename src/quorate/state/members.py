@@ -39,10 +39,11 @@ def member_id(peer_urls: Iterable[str], token: str, now_s: int | None) -> int:
     return int.from_bytes(sha1(text.encode()).digest()[:8], "big")
 
 
-def cluster_id(ids: Iterable[int]) -> int:
-    """The id of a cluster that begins with these members."""
+def cluster_id(ids: Iterable[int], content: bytes = b"") -> int:
+    """The id of a cluster that begins with these members, and with something in it if `content`,
+    a digest of that, is not empty."""
     data = b"".join(i.to_bytes(8, "big") for i in sorted(ids))
-    return int.from_bytes(sha1(data).digest()[:8], "big")
+    return int.from_bytes(sha1(data + content).digest()[:8], "big")
 
 
 def to_json(member: Member) -> bytes:

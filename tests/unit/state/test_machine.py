@@ -143,6 +143,18 @@ def test_puts_that_keep_something(store: Store) -> None:
     assert problem(store.put("a", "x", ignore_value=True)) is Problem.VALUE_PROVIDED
 
 
+@pytest.mark.parametrize("id_", [-1, -5, -2**63, 2**63 - 1])
+def test_clients_choose_any_lease_id(store: Store, id_: int) -> None:
+    """Negative ones, too, as in etcd: granted, attached, found again, ended."""
+    store.apply(lease_grant=rpc.LeaseGrantRequest(ID=id_, TTL=10))
+    store.put("a", lease=id_)
+
+    assert store.machine.leases.keys(id_) == [b"a"]
+    assert store.machine.leases.ids() == [id_]
+    done = store.apply(lease_revoke=rpc.LeaseRevokeRequest(ID=id_))
+    assert [e.kv.key for e in done.events] == [b"a"]
+
+
 def test_a_lease_takes_its_keys_along(store: Store) -> None:
     """In order and in one revision."""
     store.apply(lease_grant=rpc.LeaseGrantRequest(ID=7, TTL=10))
