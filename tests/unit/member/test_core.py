@@ -10,7 +10,8 @@ import pytest
 from quorate.disk.memory_backend import MemoryBackend
 from quorate.disk.wal import SnapshotMark, WalContents, WalMetadata
 from quorate.member.build import build_core, open_log
-from quorate.member.core import CoreConfig, MemberCore
+from quorate.member.core import MemberCore
+from quorate.member.limits import CoreConfig
 from quorate.member.effects import AppendWork
 from quorate.member.leasecalls import LeaseAnswer
 from quorate.member.requests import RequestIds
