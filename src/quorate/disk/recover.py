@@ -41,15 +41,19 @@ class Recovered:
 def first_start(
     directory: DataDir, identity: Identity, members: Iterable[tuple[int, bytes]]
 ) -> None:
-    """Make an empty, locked directory a member's. `members`: id and member JSON of each."""
+    """Make an empty, locked directory a member's. `members`: id and member JSON of each founder;
+    without any the member joins, and begins before all entries, so that it is sent the state."""
     directory.clear_unfinished()
     backend = LmdbBackend(str(directory.db))
     ids = []
     for member_id, described in members:
         ids.append(member_id)
         backend.put(Bucket.MEMBER, member_id.to_bytes(8, "big"), described)
-    conf_state = ConfState(voters=tuple(sorted(ids)))
-    backend.advance(AppliedPoint(FIRST_INDEX, FIRST_TERM, conf_state))
+    point, hard_state = AppliedPoint(0, 0, ConfState()), HardState()
+    if ids:
+        point = AppliedPoint(FIRST_INDEX, FIRST_TERM, ConfState(voters=tuple(sorted(ids))))
+        hard_state = HardState(FIRST_TERM, 0, FIRST_INDEX)
+        backend.advance(point)
     batch = backend.freeze()
     if batch is not None:
         backend.write(batch)
@@ -57,8 +61,7 @@ def first_start(
     backend.close()
     Wal.create(
         RealFiles(), str(directory.wal), WalMetadata(identity.cluster_id, identity.member_id),
-        SnapshotMark(FIRST_INDEX, FIRST_TERM, conf_state),
-        HardState(FIRST_TERM, 0, FIRST_INDEX)).close()
+        SnapshotMark(*point), hard_state).close()
     directory.claim(identity)
 
 

@@ -64,6 +64,8 @@ class Config:
     snapshot_catch_up_entries: int = 5_000
     max_request_bytes: int = 1_572_864
     max_txn_ops: int = 128
+    max_learners: int = 1
+    strict_reconfig_check: bool = True
     log_level: str = "info"
     log_outputs: tuple[str, ...] = ("stderr",)
     warnings: tuple[str, ...] = ()
@@ -322,6 +324,9 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
             s.number("experimental-snapshot-catchup-entries", 5_000, 0, 10**9), 0, 10**9),
         max_request_bytes=s.number("max-request-bytes", 1_572_864, 1024, 1 << 30),
         max_txn_ops=s.number("max-txn-ops", 128, 1, 1 << 20),
+        max_learners=s.number("max-learners", s.number(
+            "experimental-max-learners", 1, 0, 64), 0, 64),
+        strict_reconfig_check=s.get("strict-reconfig-check", "true") == "true",
         log_level=level, log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),
         warnings=tuple(warnings), given=s.names)
 
