@@ -239,7 +239,10 @@ class Membership:
         return connected
 
     def _learner_ready(self, id_: int) -> bool:
-        """Whether a member has enough of the leader's log; of unknown ones others will judge."""
+        """Whether a learner has enough of the leader's log; of others the state will judge."""
+        member = self._core.machine.members.get(id_)
+        if member is None or not member.is_learner:
+            return True
         match = self._core.node.status().match
         own = match.get(self._core.config.member_id, 0)
         return id_ not in match or rules.learner_ready(match[id_], own)
