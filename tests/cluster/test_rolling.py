@@ -160,6 +160,13 @@ def test_a_swap_in_one_step(tmp_path: Path) -> None:
         new.kill()
         new.start()  # whoever joined starts again with the very same settings
         cluster.leader()
+        founder = cluster.members[0]
+        founder.kill()
+        founder.arguments = [
+            f"{word},d=http://127.0.0.1:{new.peer_port}" if word.startswith("--initial-cluster=")
+            else word for word in founder.arguments]
+        founder.start()  # as does a founder whose --initial-cluster has grown
+        cluster.leader()
 
 
 @pytest.mark.cluster

@@ -185,6 +185,7 @@ def _tell(story: Story) -> None:
     ask("move-leader 123", at=leader)
     story.said.append(str(story.run("move-leader", story.ids[follower], at=leader).returncode))
     assert story.leader() == follower
+    time.sleep(1.0)  # a new leader has to hear how far the learner is
     ask("member promote {learner}", at=leader)  # not the leader any more: forwarded
     ask("member promote {learner}")
     ask("member list")
