@@ -195,6 +195,22 @@ def make_cluster(
     return cluster
 
 
+def join(
+    directory: Path, name: str, client_port: int, peer_port: int, initial_cluster: str,
+    *, program: list[str] | None = None,
+) -> Member:
+    """A member that joins a running cluster; not started yet."""
+    command = program or [sys.executable, "-m", "quorate.cli.serve"]
+    return Member(name, client_port, peer_port, directory / name, [
+        *command, f"--name={name}", f"--data-dir={directory / name}",
+        f"--listen-client-urls=http://127.0.0.1:{client_port}",
+        f"--advertise-client-urls=http://127.0.0.1:{client_port}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+        f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}",
+        f"--initial-cluster={initial_cluster}", "--initial-cluster-state=existing",
+    ], directory / f"{name}.log")
+
+
 @contextlib.contextmanager
 def running_cluster(directory: Path, count: int, **options: Any) -> Iterator[Cluster]:
     """A started cluster with a leader; killed at the end."""

@@ -66,6 +66,8 @@ class GrpcApi:
                 request = parse(message or b"")
             except DecodeError as wrong:
                 return call.fail(Code.INTERNAL, f"grpc: error unmarshalling request: {wrong}")
+            if (refused := service.refusal(request)) is not None:
+                return _refuse(call, refused)
             if call.metadata(b"hasleader") == b"true" and not service.has_leader():
                 return _refuse(call, Refused(Problem.NO_LEADER))
 
@@ -80,6 +82,8 @@ class GrpcApi:
         return begin
 
     def _watch(self, call: Call, _message: bytes | None) -> None:
+        if (refused := self._service.refusal(None)) is not None:
+            return _refuse(call, refused)
         call.open()
         watch = _Watch(call, self._ended)
         watch.stream = self._service.watch(watch)
@@ -87,6 +91,7 @@ class GrpcApi:
         call.on_lost = lambda: self._lost(call)
         call.on_drained = watch.stream.drained
         call.on_message = watch.take
+        return None
 
     def _lost(self, call: Call) -> None:
         close = self._streams.pop(call, None)
@@ -97,12 +102,15 @@ class GrpcApi:
         self._streams.pop(call, None)
 
     def _keep_alive(self, call: Call, _message: bytes | None) -> None:
+        if (refused := self._service.refusal(None)) is not None:
+            return _refuse(call, refused)
         call.open()
         renewals = _Renewals(call, self._service, self._ended)
         self._streams[call] = renewals.close
         call.on_lost = lambda: self._lost(call)
         call.on_message = renewals.take
         call.on_end = renewals.end
+        return None
 
     def _snapshot(self, call: Call, message: bytes | None) -> None:
         try:

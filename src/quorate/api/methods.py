@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
 
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,16 @@ UNARY = (
           "lease_time_to_live", ("lease/timetolive", "kv/lease/timetolive")),
     Unary("etcdserverpb.Lease/LeaseLeases", rpc.LeaseLeasesRequest, "lease_leases",
           ("lease/leases", "kv/lease/leases")),
+    Unary("etcdserverpb.Cluster/MemberAdd", rpc.MemberAddRequest, "member_add",
+          ("cluster/member/add",)),
+    Unary("etcdserverpb.Cluster/MemberRemove", rpc.MemberRemoveRequest, "member_remove",
+          ("cluster/member/remove",)),
+    Unary("etcdserverpb.Cluster/MemberUpdate", rpc.MemberUpdateRequest, "member_update",
+          ("cluster/member/update",)),
+    Unary("etcdserverpb.Cluster/MemberPromote", rpc.MemberPromoteRequest, "member_promote",
+          ("cluster/member/promote",)),
+    Unary("quorate.v1.Cluster/Reconfigure", cluster.ReconfigureRequest, "reconfigure",
+          ("cluster/reconfigure",)),
     Unary("etcdserverpb.Cluster/MemberList", rpc.MemberListRequest, "member_list",
           ("cluster/member/list",)),
     Unary("etcdserverpb.Maintenance/Status", rpc.StatusRequest, "status",
@@ -46,6 +56,8 @@ UNARY = (
     Unary("etcdserverpb.Maintenance/Defragment", rpc.DefragmentRequest, "defragment",
           ("maintenance/defragment",)),
     Unary("etcdserverpb.Maintenance/Hash", rpc.HashRequest, "hash", ("maintenance/hash",)),
+    Unary("etcdserverpb.Maintenance/MoveLeader", rpc.MoveLeaderRequest, "move_leader",
+          ("maintenance/transfer-leadership",)),
     Unary("etcdserverpb.Maintenance/HashKV", rpc.HashKVRequest, "hash_kv",
           ("maintenance/hashkv",)),
     Unary("etcdserverpb.Auth/Authenticate", rpc.AuthenticateRequest, "authenticate",

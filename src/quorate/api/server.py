@@ -96,6 +96,8 @@ class ApiHandler:
             exchange.respond(404, NOT_FOUND.unary(), headers=HEADERS)
         elif request.method != "POST":
             exchange.respond(405, METHOD.unary(), headers=HEADERS + b"Allow: POST\r\n")
+        elif call is None and (refused := self._service.refusal(None)) is not None:
+            _refuse(exchange, refused)
         elif path == "watch":
             self._watch(request, exchange)
         elif path == "lease/keepalive":
@@ -110,6 +112,9 @@ class ApiHandler:
             message = gateway.decode(call.request, request.body)
         except gateway.GatewayError as wrong:
             _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
+            return
+        if (refused := self._service.refusal(message)) is not None:
+            _refuse(exchange, refused)
             return
 
         def done(outcome: Proto | Refused) -> None:

@@ -3,7 +3,8 @@
 Every check here ends in a sentence before anything is written. When the data directory already
 holds a member, the initial-* settings are ignored, as etcd does.
 
-Not here: parsing (member/config.py), the data directory (disk/datadir.py).
+Not here: parsing (member/config.py), the data directory (disk/datadir.py), joining a cluster
+that runs (join.py).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class StaticCluster:
     members: tuple[Member, ...]
 
 
-def plan_cluster(config: Config) -> StaticCluster:
-    """The cluster that the configuration describes; raises ConfigError."""
+def check_local(config: Config) -> None:
+    """Raises ConfigError unless --initial-cluster has this member as it advertises itself."""
     cluster = config.initial_cluster
     shown = ",".join(f"{n}={u.text}" for n, urls in cluster.items() for u in urls)
     if config.name not in cluster:
@@ -42,10 +43,12 @@ def plan_cluster(config: Config) -> StaticCluster:
             f"--initial-cluster has for {config.name!r}: {','.join(sorted(listed))!r}. Make them "
             f"the same.")
     _refuse_localhost(config)
-    if config.initial_cluster_state == "existing":
-        raise ConfigError(
-            "--initial-cluster-state 'existing': joining a running cluster is not in this "
-            "release. Start all members of --initial-cluster with state new.")
+
+
+def plan_cluster(config: Config) -> StaticCluster:
+    """The new cluster that the configuration describes; raises ConfigError."""
+    check_local(config)
+    cluster = config.initial_cluster
     token = config.initial_cluster_token
     members = []
     for name, urls in cluster.items():

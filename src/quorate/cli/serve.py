@@ -25,6 +25,7 @@ GROUPS = (
     ("Addresses", ("listen-client-urls", "advertise-client-urls", "listen-peer-urls",
                    "initial-advertise-peer-urls")),
     ("A new cluster", ("initial-cluster", "initial-cluster-token", "initial-cluster-state")),
+    ("Changes of members", ("strict-reconfig-check", "max-learners")),
     ("Times", ("heartbeat-interval", "election-timeout")),
     ("Limits", ("snapshot-count", "snapshot-catchup-entries", "max-request-bytes",
                 "max-txn-ops", "quota-backend-bytes")),

@@ -30,6 +30,8 @@ class Identity:
     cluster_id: int
     member_id: int
     name: str
+    joined: bool = False
+    """It joined a running cluster: its id does not follow from the initial-* settings."""
 
 
 class DataDir:
@@ -95,7 +97,7 @@ class DataDir:
             value = json.loads(text)
             version = int(value["version"])
             identity = Identity(int(value["cluster_id"], 16), int(value["member_id"], 16),
-                                str(value["name"]))
+                                str(value["name"]), value.get("joined") is True)
         except (ValueError, KeyError, TypeError):
             raise DataDirError(
                 f"{self.member / 'format'} is damaged. Restore it from a copy, or start this "
@@ -140,7 +142,8 @@ class DataDir:
         """The last step of a first start: from now on a member lives here."""
         text = json.dumps({
             "version": FORMAT_VERSION, "cluster_id": f"{identity.cluster_id:x}",
-            "member_id": f"{identity.member_id:x}", "name": identity.name})
+            "member_id": f"{identity.member_id:x}", "name": identity.name,
+            "joined": identity.joined})
         temporary = self.member / "format.tmp"
         with temporary.open("w") as file:
             file.write(text + "\n")

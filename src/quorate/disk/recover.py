@@ -42,8 +42,9 @@ def first_start(
     directory: DataDir, identity: Identity, members: Iterable[tuple[int, bytes]],
     fill: Callable[[LmdbBackend], None] = lambda _backend: None,
 ) -> None:
-    """Make an empty, locked directory a member's. `members`: id and member JSON of each. `fill`
-    puts in what the cluster begins with, the same at each member."""
+    """Make an empty, locked directory a member's. `members`: id and member JSON of each founder;
+    without any the member joins, and begins before all entries, so that it is sent the state.
+    `fill` puts in what the cluster begins with, the same at each founder."""
     directory.clear_unfinished()
     backend = LmdbBackend(str(directory.db))
     fill(backend)
@@ -51,8 +52,11 @@ def first_start(
     for member_id, described in members:
         ids.append(member_id)
         backend.put(Bucket.MEMBER, member_id.to_bytes(8, "big"), described)
-    conf_state = ConfState(voters=tuple(sorted(ids)))
-    backend.advance(AppliedPoint(FIRST_INDEX, FIRST_TERM, conf_state))
+    point, hard_state = AppliedPoint(0, 0, ConfState()), HardState()
+    if ids:
+        point = AppliedPoint(FIRST_INDEX, FIRST_TERM, ConfState(voters=tuple(sorted(ids))))
+        hard_state = HardState(FIRST_TERM, 0, FIRST_INDEX)
+        backend.advance(point)
     batch = backend.freeze()
     if batch is not None:
         backend.write(batch)
@@ -60,8 +64,7 @@ def first_start(
     backend.close()
     Wal.create(
         RealFiles(), str(directory.wal), WalMetadata(identity.cluster_id, identity.member_id),
-        SnapshotMark(FIRST_INDEX, FIRST_TERM, conf_state),
-        HardState(FIRST_TERM, 0, FIRST_INDEX)).close()
+        SnapshotMark(*point), hard_state).close()
     directory.claim(identity)
 
 

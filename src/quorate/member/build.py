@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorate.disk.wal import WalContents
-from quorate.member.core import CoreConfig, MemberCore
+from quorate.member.core import MemberCore
+from quorate.member.limits import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node

@@ -69,6 +69,8 @@ class Config:
     auto_compaction: Retention = Retention()
     quota_bytes: int = QUOTA_BYTES
     """0: no quota."""
+    max_learners: int = 1
+    strict_reconfig_check: bool = True
     log_level: str = "info"
     log_outputs: tuple[str, ...] = ("stderr",)
     warnings: tuple[str, ...] = ()
@@ -328,6 +330,9 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
         max_request_bytes=s.number("max-request-bytes", 1_572_864, 1024, 1 << 30),
         max_txn_ops=s.number("max-txn-ops", 128, 1, 1 << 20),
         auto_compaction=_retention(s), quota_bytes=_quota(s),
+        max_learners=s.number("max-learners", s.number(
+            "experimental-max-learners", 1, 0, 64), 0, 64),
+        strict_reconfig_check=s.get("strict-reconfig-check", "true") == "true",
         log_level=level, log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),
         warnings=tuple(warnings), given=s.names)
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
 
 from quorate.member.effects import AppendWork, Effects, Reply, Waiter
+from quorate.member.handover import Handover
 from quorate.member.leadership import Leadership
 from quorate.member.leasekeeper import LeaseKeeper
-from quorate.member.limits import Limits
+from quorate.member.limits import CoreConfig
 from quorate.member.logkeeper import LogKeeper
 from quorate.member.proposals import Proposal, Proposals
 from quorate.member.reads import Read, Reads
@@ -42,6 +42,7 @@ from quorate.raft.types import (
 from quorate.state.backend import AppliedPoint, Backend
 from quorate.state.errors import Problem, Refused
 from quorate.state.machine import Applied, Machine
+from quorate.state.reconfiguration import permitted
 from quorate.wire._generated import raft_internal_pb2 as internal, rpc_pb2 as rpc
 
 READY_ROUNDS_MAX = 64
@@ -49,29 +50,6 @@ READY_ROUNDS_MAX = 64
 
 BATCHES_REMEMBERED = 256
 """Forwarded batches that a leader remembers, to tell a copy: a sender in doubt may send one."""
-
-
-@dataclass(frozen=True, slots=True)
-class CoreConfig:
-    """Identity and times of one member; seconds of the driver's monotonic clock."""
-
-    cluster_id: int
-    member_id: int
-    tick_s: float = 0.1
-    election_timeout_s: float = 1.0
-    snapshot_count: int = 10_000
-    snapshot_catch_up_entries: int = 5_000
-    limits: Limits = Limits()
-
-    @property
-    def request_timeout_s(self) -> float:
-        """How long a request may take: etcd's 5 s + 2 elections."""
-        return 5 + 2 * self.election_timeout_s
-
-    @property
-    def lease_ttl_s_min(self) -> int:
-        """The shortest lease: 1.5 elections, rounded up (etcd minTTL)."""
-        return -int(-1.5 * self.election_timeout_s // 1)
 
 
 class MemberCore:
@@ -98,6 +76,7 @@ class MemberCore:
         self._batches: deque[bytes] = deque(maxlen=BATCHES_REMEMBERED)
         self._effects = Effects()
         self.removal = Removal(node, machine.members)
+        self.handover = Handover(node)
         self._stopping = False
         self._request_timeout_s = config.request_timeout_s
 
@@ -269,6 +248,8 @@ class MemberCore:
             self._handle_ready(node.ready())
         if self.reads.releasable:
             self.reply_all(self.reads.release(self.backend.applied.index))
+        if self.handover.waiting:
+            self.reply_all(self.handover.settled(now))
         self.watches.flush()
         effects, self._effects = self._effects, Effects()
         return effects
@@ -380,7 +361,7 @@ class MemberCore:
 
     def _apply_conf_change(self, entry: Entry) -> None:
         change = decode_conf_change(entry.type, entry.data)
-        change, refused = self.machine.members.permitted(change)
+        change, refused = permitted(self.machine.members, change)
         self.conf_state = self.node.apply_conf_change(change)
         self.machine.members.apply_conf_change(change, self.conf_state)
         self._effects.members_changed = True

@@ -18,18 +18,20 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from quorate.bootstrap.join import plan_join
 from quorate.bootstrap.static import StaticCluster, check_ports, plan_cluster
 from quorate.disk.datadir import DataDir, Identity
 from quorate.disk.recover import Recovered, first_start, recover
 from quorate.member.build import build_core, open_log
 from quorate.member.config import Config, ConfigError
-from quorate.member.core import CoreConfig
+from quorate.member.limits import CoreConfig
+from quorate.member.membership import Rules
 from quorate.member.quota import Quota
 from quorate.member.requests import RequestIds
-from quorate.member.runtime import Runtime
+from quorate.member.runtime import Removed, Runtime
 from quorate.member.serving import MemberService
 from quorate.member.snapshots import Snapshots
 from quorate.member.upkeep import Upkeep
@@ -46,6 +48,9 @@ DRAIN_S_MAX = 3.0
 """How long requests under way may take when the member stops."""
 
 PUBLISH_RETRY_S = 0.5
+
+STATE_LOOK_S = 0.02
+"""How often a member that joins looks whether it has been sent the state."""
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Requests leave no cycles behind; the default looks for them several times in each turn."""
@@ -75,11 +80,13 @@ def prepare(config: Config) -> Prepared:
     directory = DataDir(config.data_dir, config.wal_dir)
     found = directory.inspect()
     if found is None:
-        cluster = plan_cluster(config)
+        joins = config.initial_cluster_state == "existing"
+        cluster = plan_join(config) if joins else plan_cluster(config)
         check_ports(config)
         directory.lock()
-        identity = Identity(cluster.cluster_id, cluster.local.id, config.name)
-        first_start(directory, identity, [(m.id, to_json(m)) for m in cluster.members])
+        identity = Identity(cluster.cluster_id, cluster.local.id, config.name, joins)
+        founders = () if joins else cluster.members
+        first_start(directory, identity, [(m.id, to_json(m)) for m in founders])
         return Prepared(directory, identity)
     _compare(config, directory, found)
     check_ports(config)
@@ -89,16 +96,20 @@ def prepare(config: Config) -> Prepared:
 
 def _compare(config: Config, directory: DataDir, found: Identity) -> None:
     """An existing directory wins over the initial-* settings, unless they were given and say that
-    this is somebody else's. The cluster's id says nothing: an import's is its own."""
+    this is somebody else's. They describe the beginning; the members may have changed since, and
+    the cluster's id says nothing: an import's is its own."""
+    if "name" in config.given:
+        directory.expect(found, replace(
+            found, member_id=found.member_id if config.name == found.name else 0,
+            name=config.name))
+    if found.joined or config.initial_cluster_state == "existing":
+        return
     if "initial-cluster" in config.given:
         with contextlib.suppress(ConfigError):
             cluster: StaticCluster = plan_cluster(config)
             if cluster.local.id != found.member_id:
                 directory.expect(found, Identity(
                     cluster.cluster_id, cluster.local.id, config.name))
-    elif "name" in config.given:
-        directory.expect(found, Identity(
-            found.cluster_id, found.member_id if config.name == found.name else 0, config.name))
 
 
 class RunningMember:
@@ -122,11 +133,14 @@ class RunningMember:
         self._snapshots = Snapshots(recovered.backend, prepared.directory.snap)
         self.service = MemberService(
             self.runtime.core, self.runtime.wake, version=version,
-            request_bytes_max=config.max_request_bytes, upkeep=self.runtime.upkeep,
-            snapshots=self._snapshots.open)
+            request_bytes_max=config.max_request_bytes,
+            rules=Rules(config.strict_reconfig_check, config.max_learners), links=self.runtime,
+            upkeep=self.runtime.upkeep, snapshots=self._snapshots.open)
+        self.runtime.membership = self.service.membership
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []
         self._published = False
+        self._opening: asyncio.Task[None] | None = None
 
     def _build(self, recovered: Recovered) -> Runtime:
         config, backend = self.config, recovered.backend
@@ -156,12 +170,36 @@ class RunningMember:
             await transport.listen(url.host, url.port)
         self.runtime.transport = transport
         self.runtime.update_peers()
+        if self._is_known():
+            await self._open_client_port()
+        self.runtime.start()
+        self._publish()
+
+    def _is_known(self) -> bool:
+        """Whether this member's state has it; one that joins has no state that could be served."""
+        return self.runtime.core.machine.members.get(self._identity.member_id) is not None
+
+    async def _open_client_port(self) -> None:
         for url in self.config.listen_client_urls:
             self._listeners.append(await self._loop.create_server(
                 lambda: self._api.protocol(self._connections, self._loop),
                 url.host, url.port, backlog=1024))
-        self.runtime.start()
-        self._publish()
+
+    def _wait_for_state(self) -> None:
+        if self._is_known():
+            self._opening = self._loop.create_task(self._open_client_port())
+            self._opening.add_done_callback(self._opened)
+        elif not self._stopping.done():
+            self._loop.call_later(STATE_LOOK_S, self._wait_for_state)
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        if opening.cancelled():
+            return
+        failure = opening.exception()
+        if failure is not None:
+            self._failed(failure)
+        else:
+            self._publish()
 
     async def wait(self) -> int:
         """Until somebody asks to stop, or something is broken; the number of the signal, or 0."""
@@ -181,6 +219,9 @@ class RunningMember:
         core, config = self.runtime.core, self.config
         known = core.machine.members.get(self._identity.member_id)
         urls = tuple(url.text for url in config.advertise_client_urls)
+        if not self._listeners:
+            self._wait_for_state()
+            return
         if known is None or (known.name == self._identity.name and known.client_urls == urls):
             self._wait_for_leader()
             return
@@ -272,6 +313,10 @@ async def _run(
     await member.start()
     try:
         received = await member.wait()
+    except Removed as removed:
+        log.warning("%s", removed)
+        await member.stop(orderly=False)
+        return 0
     except Exception:
         log.exception("the member stops because it cannot go on safely")
         await member.stop(orderly=False)

@@ -1,4 +1,4 @@
-"""What bounds one member's memory and the length of its turns, all in one place.
+"""What bounds one member's memory, the length of its turns and its waits, all in one place.
 
 The simulator draws tiny ones, so that what happens at a limit happens often.
 Not here: limits of messages and sockets (raft/, net/), of requests (state/machine.py).
@@ -36,3 +36,26 @@ class Limits:
 
     log_bytes: int = 64 << 20
     """Size of the log above which it is cut whatever its number of entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """Identity and times of one member; seconds of the driver's monotonic clock."""
+
+    cluster_id: int
+    member_id: int
+    tick_s: float = 0.1
+    election_timeout_s: float = 1.0
+    snapshot_count: int = 10_000
+    snapshot_catch_up_entries: int = 5_000
+    limits: Limits = Limits()
+
+    @property
+    def request_timeout_s(self) -> float:
+        """How long a request may take: etcd's 5 s + 2 elections."""
+        return 5 + 2 * self.election_timeout_s
+
+    @property
+    def lease_ttl_s_min(self) -> int:
+        """The shortest lease: 1.5 elections, rounded up (etcd minTTL)."""
+        return -int(-1.5 * self.election_timeout_s // 1)

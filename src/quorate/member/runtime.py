@@ -26,12 +26,13 @@ from quorate.disk.snapshot_files import SnapshotFiles, framed
 from quorate.disk.wal import Wal
 from quorate.member.appender import Appender
 from quorate.member.core import MemberCore
+from quorate.member.membership import Membership, Respond
 from quorate.member.upkeep import Upkeep
 from quorate.peers.handler import SnapshotSink
 from quorate.peers.transport import PeerTransport
 from quorate.raft.types import Message, Snapshot
 from quorate.state.backend import AppliedPoint
-from quorate.state.members import to_json
+from quorate.state.members import Member, to_json
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Runtime:
         self.upkeep = upkeep
         self.backend = backend
         self.transport: PeerTransport | None = None
+        self.membership: Membership | None = None
         self._images = images
         self._heartbeat_s = heartbeat_s
         self._failed = failed
@@ -293,6 +295,26 @@ class Runtime:
     def members_json(self) -> bytes:
         """The members, for `/members` of the peer port."""
         return b"[" + b",".join(map(to_json, self.core.machine.members.all())) + b"]"
+
+    def on_post(self, path: str, body: bytes, respond: Respond) -> bool:
+        """Another member wants this one, as the leader, to decide."""
+        return self.membership is not None and self.membership.answer_peer(path, body, respond)
+
+    def accepts(self, member_id: int) -> bool:
+        """Whether a member that the state does not have may be talked to."""
+        return not self.core.machine.members.is_removed(member_id)
+
+    # What membership changes need to know (`membership.Links`).
+
+    def active_since(self, member_id: int) -> float | None:
+        """See `Links`."""
+        return self.transport.active_since(member_id) if self.transport is not None else None
+
+    def post(self, member: Member, path: str, body: bytes, respond: Respond) -> None:
+        """See `Links`."""
+        if self.transport is None:
+            return respond(0, b"")
+        return self.transport.post(member.peer_urls, member.id, path, body, respond)
 
     def is_removed(self, member_id: int) -> bool:
         """Whether that member was removed for good, as far as this one will still know after a

@@ -16,7 +16,7 @@ from typing import Protocol
 from google.protobuf.message import Message as Proto
 
 from quorate.state.errors import Refused
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
 
 Done = Callable[[Proto | Refused], None]
 """Receives the outcome of one request."""
@@ -97,6 +97,11 @@ class Service(Protocol):
 
     def has_leader(self) -> bool: ...
 
+    def refusal(self, request: Proto | None) -> Refused | None:
+        """Why this member does not serve the request, or any stream (None), if so: a learner
+        serves its status and serializable ranges (surface §2)."""
+        ...
+
     def health(
         self, done: Callable[[Health], None], *, serializable: bool = False,
         exclude: Collection[str] = (),
@@ -124,7 +129,19 @@ class Service(Protocol):
 
     def lease_leases(self, request: rpc.LeaseLeasesRequest, done: Done) -> None: ...
 
+    def member_add(self, request: rpc.MemberAddRequest, done: Done) -> None: ...
+
+    def member_remove(self, request: rpc.MemberRemoveRequest, done: Done) -> None: ...
+
+    def member_update(self, request: rpc.MemberUpdateRequest, done: Done) -> None: ...
+
+    def member_promote(self, request: rpc.MemberPromoteRequest, done: Done) -> None: ...
+
     def member_list(self, request: rpc.MemberListRequest, done: Done) -> None: ...
+
+    def reconfigure(self, request: cluster.ReconfigureRequest, done: Done) -> None: ...
+
+    def move_leader(self, request: rpc.MoveLeaderRequest, done: Done) -> None: ...
 
     def status(self, request: rpc.StatusRequest, done: Done) -> None: ...
 

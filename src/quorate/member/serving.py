@@ -4,7 +4,8 @@ Requests that change something are checked first (what is wrong for sure needs n
 proposed; linearizable reads wait for the core's read round; serializable ones are served from
 the local state at once.
 
-Not here: consensus (core.py), encodings and sockets (api/), users (a later issue).
+Not here: consensus (core.py), members (membership.py), encodings and sockets (api/), users (a later
+issue).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from google.protobuf.message import Message as Proto
 from quorate.member.autocompact import Retention
 from quorate.member.core import MemberCore
 from quorate.member.leasecalls import LeaseAnswer
+from quorate.member.membership import DEFAULT_RULES, Links, Membership, Rules
 from quorate.member.quota import Quota
 from quorate.member.service import (
     Done, Health, SnapshotSink, SnapshotStream, WatchSink, WatchStream,
@@ -24,7 +26,7 @@ from quorate.member.service import (
 from quorate.member.upkeep import Upkeep
 from quorate.state.errors import Problem, Refused
 from quorate.state.hash import hash_all
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
 
 LEASE_ID_MAX = 2**63 - 1
 
@@ -36,10 +38,12 @@ class MemberService:
 
     def __init__(
         self, core: MemberCore, wake: Callable[[], None], *, version: str,
-        request_bytes_max: int, upkeep: Upkeep | None = None,
+        request_bytes_max: int, rules: Rules = DEFAULT_RULES, links: Links | None = None,
+        upkeep: Upkeep | None = None,
         snapshots: Callable[[SnapshotSink], SnapshotStream] | None = None,
     ) -> None:
         """Without `snapshots` none can be taken: they need files and a thread."""
+        self.membership = Membership(core, wake, rules, links)
         self._core = core
         self._machine = core.machine
         self._wake = wake
@@ -55,6 +59,13 @@ class MemberService:
     def has_leader(self) -> bool:
         """Whether this member knows a leader."""
         return self._core.node.lead != 0
+
+    def refusal(self, request: Proto | None) -> Refused | None:
+        """See `Service.refusal`."""
+        if not self._core.node.is_learner or isinstance(request, rpc.StatusRequest) or (
+                isinstance(request, rpc.RangeRequest) and request.serializable):
+            return None
+        return Refused(Problem.NOT_SUPPORTED_FOR_LEARNER)
 
     def health(
         self, done: Callable[[Health], None], *, serializable: bool = False,
@@ -161,16 +172,33 @@ class MemberService:
 
         self._read_with(request, listing, done, serializable=False)
 
+    def member_add(self, request: rpc.MemberAddRequest, done: Done) -> None:
+        """Cluster.MemberAdd."""
+        self.membership.add(request, done)
+
+    def member_remove(self, request: rpc.MemberRemoveRequest, done: Done) -> None:
+        """Cluster.MemberRemove."""
+        self.membership.remove(request, done)
+
+    def member_update(self, request: rpc.MemberUpdateRequest, done: Done) -> None:
+        """Cluster.MemberUpdate."""
+        self.membership.update(request, done)
+
+    def member_promote(self, request: rpc.MemberPromoteRequest, done: Done) -> None:
+        """Cluster.MemberPromote."""
+        self.membership.promote(request, done)
+
     def member_list(self, request: rpc.MemberListRequest, done: Done) -> None:
-        """Cluster.MemberList; without `linearizable` it is answered without a leader, too."""
+        """Cluster.MemberList."""
+        self.membership.member_list(request, done)
 
-        def listing(_request: rpc.MemberListRequest) -> rpc.MemberListResponse:
-            return rpc.MemberListResponse(members=[
-                rpc.Member(ID=m.id, name=m.name, peerURLs=m.peer_urls,
-                           clientURLs=m.client_urls, isLearner=m.is_learner)
-                for m in self._machine.members.all()])
+    def reconfigure(self, request: cluster.ReconfigureRequest, done: Done) -> None:
+        """quorate.v1.Cluster.Reconfigure."""
+        self.membership.reconfigure(request, done)
 
-        self._read_with(request, listing, done, serializable=not request.linearizable)
+    def move_leader(self, request: rpc.MoveLeaderRequest, done: Done) -> None:
+        """Maintenance.MoveLeader."""
+        self.membership.move_leader(request, done)
 
     def status(self, _request: rpc.StatusRequest, done: Done) -> None:
         """Maintenance.Status of this member."""

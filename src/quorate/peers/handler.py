@@ -5,7 +5,7 @@ Not here: sockets (transport.py, server.py, stream.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,15 @@ class PeerHandler(Protocol):
     def receive_snapshot(self, message: Message) -> SnapshotSink: ...
 
     def members_json(self) -> bytes: ...
+
+    def on_post(self, path: str, body: bytes, respond: Callable[[int, bytes], None]) -> bool:
+        """Another member asks this one to decide something; False if the path is unknown."""
+        ...
+
+    def accepts(self, member_id: int) -> bool:
+        """Whether an unknown member of this cluster may be talked to: this one may not have heard
+        of it yet, or of anybody."""
+        ...
 
     def is_removed(self, member_id: int) -> bool: ...
 

@@ -1,8 +1,9 @@
 """The peer port: streams and snapshots from other members, and what discovery asks for.
 
 `/raft/stream/message/<id>` (GET, the member <id> receives), `/raft/snapshot` (POST), `/members`,
-`/version`, `/raft/probing`. Answers to the wrong end: 412 with etcd's texts for another cluster,
-404 for a member that is not known, 410 for one that was removed.
+`/version`, `/raft/probing`, and what members forward to the leader (POST below `/members/`).
+Answers to the wrong end: 412 with etcd's texts for another cluster, 404 for a member that is not
+known and cannot be met, 410 for one that was removed.
 
 Not here: HTTP itself (net/http1.py), the receiving end of streams (stream.py).
 """
@@ -10,6 +11,7 @@ Not here: HTTP itself (net/http1.py), the receiving end of streams (stream.py).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from quorate.net.http1 import BodySink, Exchange, Request
 from quorate.peers.handler import LocalMember, PeerHandler, SnapshotSink
@@ -35,11 +37,13 @@ class PeerServer:
 
     def __init__(
         self, local: LocalMember, handler: PeerHandler, knows: Callable[[int], bool],
-        attach: Callable[[int, Exchange], None],
+        attach: Callable[[int, Exchange], None], meet: Callable[[int, tuple[str, ...]], bool],
     ) -> None:
+        """`meet` takes a member that is not known, with its URLs, if it may."""
         self._local = local
         self._handler = handler
         self._knows = knows
+        self._meet = meet
         self._attach = attach
         self._version = (
             f'{{"etcdserver":"{local.version}","etcdcluster":"{local.version}"}}').encode()
@@ -67,8 +71,17 @@ class PeerServer:
             exchange.respond(200, self._version)
         elif path == "/raft/probing":
             exchange.respond(200, b'{"OK":true}')
-        else:
+        elif not (request.method == "POST" and path.startswith("/members/")
+                  and self._post(request, exchange)):
             exchange.respond(404, b'{"message":"Not Found"}')
+
+    def _post(self, request: Request, exchange: Exchange) -> bool:
+        _, refusal = self._check(request)
+        if refusal is not None:
+            exchange.respond(*refusal, content_type="text/plain")
+            return True
+        return self._handler.on_post(request.path, request.body, partial(
+            exchange.respond, content_type="application/octet-stream"))
 
     def _stream(self, request: Request, exchange: Exchange) -> None:
         sender, refusal = self._check(request)
@@ -91,7 +104,8 @@ class PeerServer:
             return 0, (410, b"the member has been permanently removed from the cluster")
         if headers.get("x-raft-to") != f"{self._local.member_id:x}":
             return 0, (412, b"member ID mismatch")
-        if not self._knows(sender):
+        if not self._knows(sender) and not self._meet(
+                sender, tuple(filter(None, headers.get("x-peerurls", "").split(",")))):
             return 0, (404, b"unknown member")
         return sender, None
 

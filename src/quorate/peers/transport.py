@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from quorate.net.connections import Connections
 from quorate.net.http1 import Exchange, Http1Protocol
+from quorate.peers.ask import post
 from quorate.peers.handler import LocalMember, PeerHandler
 from quorate.peers.server import STREAM_PATH, PeerServer, identity_headers
 from quorate.peers.snapshot import send_snapshot
@@ -36,6 +37,9 @@ RETRY_S_MAX = 1.0
 """Pause before a stream is opened again; grows by half, with jitter."""
 
 CONNECT_S_MAX = 1.0
+
+STRANGERS_MAX = 16
+"""Unknown members that are talked to at once; more than any cluster should have."""
 
 
 class Peer:
@@ -189,6 +193,14 @@ def _overtaken(message: Message, later: list[Message]) -> bool:
                for other in later)
 
 
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
+
+
 class PeerTransport:
     """All peers of one member, and the peer port."""
 
@@ -201,7 +213,10 @@ class PeerTransport:
         self.loop = asyncio.get_running_loop()
         self._peers: dict[int, Peer] = {}
         self._connections = Connections(self.loop)
-        self._server = PeerServer(local, handler, self._peers.__contains__, self._attach)
+        self._strangers: dict[int, tuple[str, ...]] = {}
+        """Members that have called and are not in the state of this one yet."""
+        self._server = PeerServer(
+            local, handler, self._peers.__contains__, self._attach, self._meet)
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -214,8 +229,11 @@ class PeerTransport:
             self._timer = self.loop.call_later(LIVE_S, self._live)
 
     def set_peers(self, peers: Iterable[tuple[int, tuple[str, ...]]]) -> None:
-        """Exactly these are the other members now."""
-        wanted = dict(peers)
+        """Exactly these are the other members now, but for those not heard of yet."""
+        known = dict(peers)
+        self._strangers = {i: urls for i, urls in self._strangers.items()
+                           if i not in known and self.handler.accepts(i)}
+        wanted = self._strangers | known
         for member_id, peer in list(self._peers.items()):
             if wanted.get(member_id) != peer.urls:
                 del self._peers[member_id]
@@ -254,6 +272,34 @@ class PeerTransport:
         peers, self._peers = list(self._peers.values()), {}
         await asyncio.gather(*(peer.stop() for peer in peers))
         self._connections.close()
+
+    def active_since(self, member_id: int) -> float | None:
+        """When the stream from the member was opened, by the loop's clock, if it is open."""
+        peer = self._peers.get(member_id)
+        return peer.active_since if peer is not None else None
+
+    def post(
+        self, urls: tuple[str, ...], to: int, path: str, body: bytes,
+        respond: Callable[[int, bytes], None],
+    ) -> None:
+        """Ask another member to decide something; status 0 if none of its URLs answers."""
+
+        async def ask() -> None:
+            respond(*await post(self.local, urls, to, path, body))
+
+        task = self.loop.create_task(ask())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _meet(self, member_id: int, urls: tuple[str, ...]) -> bool:
+        """An unknown member calls. Whoever has been away for long, or joins, knows nobody who
+        could send it the state; so it talks to them until the state tells (etcd: AddRemote)."""
+        if len(self._strangers) >= STRANGERS_MAX or not (
+                all(map(_is_usable, urls)) and urls and self.handler.accepts(member_id)):
+            return False
+        self._strangers[member_id] = urls
+        self._peers[member_id] = Peer(self, member_id, urls)
+        return True
 
     def _attach(self, member_id: int, exchange: Exchange) -> None:
         self._peers[member_id].attach(exchange)

@@ -164,7 +164,10 @@ class Answers:
             yield f"in term {header.raft_term}, after {asked.term}"
         if header.raft_term > durable:
             yield f"in term {header.raft_term}; its disk has {durable}"
-        if header.revision < asked.revision:
+        if isinstance(asked.request, rpc.MemberListRequest):
+            if header.revision:
+                yield f"at revision {header.revision}; of members there is none"
+        elif header.revision < asked.revision:
             yield f"at revision {header.revision}, after {asked.revision}"
 
     def _past(self, asked: Asked, response: Proto) -> Iterator[str]:

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from quorate.disk.memory_backend import MemoryBackend
 from quorate.member.build import build_core, lift_commit
-from quorate.member.core import CoreConfig, MemberCore
+from quorate.member.core import MemberCore
 from quorate.member.effects import AppendWork
+from quorate.member.limits import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
 from quorate.raft.memory import MemoryStorage

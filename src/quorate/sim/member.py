@@ -7,8 +7,7 @@ be stopped between any two effects of a turn or operations on a file.
 Invariants, checked here: after a restart everything is there that the disk had reported as safe;
 damage in what was safe is noticed.
 
-Not here: the faults (faults.py), what clients do (client.py), a member's disk (simdisk.py) and
-what it writes there (appends.py).
+Not here: faults (faults.py), clients (client.py), the disk (simdisk.py), writing (appends.py).
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from functools import partial
 from quorate.disk.files import Crashed
 from quorate.disk.wal import SnapshotMark, Wal, WalDamaged, WalMetadata, WalSyncFailed
 from quorate.member.build import build_core, open_log
-from quorate.member.core import CoreConfig, MemberCore
+from quorate.member.core import MemberCore
 from quorate.member.effects import Effects
+from quorate.member.limits import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
 from quorate.raft.node import Node

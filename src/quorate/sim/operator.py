@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from quorate.raft.types import (
 )
 from quorate.sim.plan import Fault
 from quorate.state.members import Member, to_json
+from quorate.state.reconfiguration import addition, promotion, removal
 from quorate.wire._generated import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
@@ -79,24 +81,26 @@ class Operator:
             self._world.add_member(member_id)  # it waits to be told, perhaps in vain
         member.post(ask)
 
-    def _single(self, kind: str, type_: ConfChangeType, member_id: int, *, new: bool) -> None:
+    def _number(self) -> int:
+        """What makes a change unlike any other."""
         self._ids += 1
-        self._change(kind, ConfChange(
-            type_, member_id, to_json(described(member_id)), self._ids), [member_id] if new else [])
+        return self._ids
 
     def _add(self, state: ConfState) -> None:
         if len(state.voters) + len(state.learners) < MEMBERS_MAX:
-            self._single("add", ConfChangeType.ADD_LEARNER_NODE, self._world.new_id(), new=True)
+            new = self._world.new_id()
+            self._change("add", addition(
+                replace(described(new), is_learner=True), self._number(), MEMBERS_MAX), [new])
 
     def _promote(self, state: ConfState) -> None:
         if state.learners:
-            self._single("promote", ConfChangeType.ADD_NODE, self._rng.choice(state.learners),
-                         new=False)
+            self._change(
+                "promote", promotion(self._rng.choice(state.learners), self._number()), [])
 
     def _remove(self, state: ConfState) -> None:
         if len(state.voters) > 2:
-            self._single("remove", ConfChangeType.REMOVE_NODE, self._rng.choice(
-                state.voters + state.learners), new=False)
+            self._change("remove", removal(
+                self._rng.choice(state.voters + state.learners), self._number()), [])
 
     def _swap(self, state: ConfState) -> None:
         """Several members at once, with both majorities deciding meanwhile; who goes leaves, or
@@ -104,7 +108,7 @@ class Operator:
         count = self._rng.randrange(1, len(state.voters) // 2 + 2)
         old = self._rng.sample(state.voters, min(count, len(state.voters)))
         new = [self._world.new_id() for _ in old]
-        self._ids += 1
+        self._number()
         context = b"[" + b",".join(to_json(described(i)) for i in new) + b"]"
         gone = (ConfChangeType.REMOVE_NODE, ConfChangeType.REMOVE_NODE,
                 ConfChangeType.ADD_LEARNER_NODE)

@@ -3,7 +3,7 @@
 Ids: the first 8 bytes of SHA-1 over peer URLs and token, so that every member of a static cluster
 computes the same ones (surface §7). Stored as etcd's member JSON (rpc-fields §7.6).
 
-Not here: what Raft counts (raft/tracker.py); both are changed by the same entries.
+Not here: which changes count (reconfiguration.py), what Raft counts (raft/tracker.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from quorate.raft.types import (
     ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState,
 )
 from quorate.state.backend import Backend, Bucket
-from quorate.state.errors import Problem, Refused
 
 REMOVED = b"removed"
 
@@ -77,9 +76,6 @@ def from_json_list(data: bytes) -> list[Member]:
     return [_from_value(v) for v in (value if isinstance(value, list) else [value])]
 
 
-_BRINGING = (ConfChangeType.ADD_NODE, ConfChangeType.ADD_LEARNER_NODE)
-
-
 class Members:
     """Bucket.MEMBER."""
 
@@ -109,20 +105,6 @@ class Members:
         member = self.get(id_)
         if member is not None:
             self.add(replace(member, name=name, client_urls=tuple(client_urls)))
-
-    def permitted(
-        self, change: ConfChange | ConfChangeV2
-    ) -> tuple[ConfChange | ConfChangeV2, Refused | None]:
-        """A committed change as it takes effect, and why it does not if so: removed ids never come
-        back, so one that would bring one back changes nothing. All members decide alike, by the
-        state before it (etcd: ValidateConfigurationChange at apply time)."""
-        steps = change.changes if isinstance(change, ConfChangeV2) else (
-            ConfChangeSingle(change.type, change.node_id),)
-        if not any(step.type in _BRINGING and self.is_removed(step.node_id) for step in steps):
-            return change, None
-        void = replace(change, changes=tuple(replace(step, node_id=0) for step in steps)) if (
-            isinstance(change, ConfChangeV2)) else replace(change, node_id=0)
-        return void, Refused(Problem.MEMBER_NOT_FOUND)
 
     def apply_conf_change(
         self, change: ConfChange | ConfChangeV2, state: ConfState
@@ -165,5 +147,6 @@ class Members:
             return None
         member, known = described[0], self.get(id_)
         if known is not None and not member.name:
-            member = replace(member, name=known.name, client_urls=known.client_urls)
+            member = replace(member, name=known.name, client_urls=known.client_urls,
+                             peer_urls=member.peer_urls or known.peer_urls)
         return member

@@ -3,7 +3,7 @@
 from quorate.disk.memory_backend import MemoryBackend
 from quorate.disk.wal import SnapshotMark, WalContents, WalMetadata
 from quorate.member.build import build_core, open_log
-from quorate.member.core import CoreConfig
+from quorate.member.limits import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
 from quorate.raft.types import ConfState, HardState
