@@ -4,7 +4,7 @@ Paths are a table from path to call. Every `/v3` answer, errors included, is JSO
 text body that begins with digits as a number (patroni-contract §2.3).
 
 Not here: the JSON forms (wire/gateway.py), errors (errors.py), HTTP itself (net/http1.py), watches
-(watch.py).
+(watch.py), other calls that may take for ever (waiting.py).
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from urllib.parse import parse_qs
 
 from google.protobuf.message import Message as Proto
 
+from quorate.api.elections import Elections
 from quorate.api.errors import Code, ErrorForm, form
-from quorate.api.methods import UNARY
+from quorate.api.methods import bound
+from quorate.api.queues import Cancel
+from quorate.api.waiting import ObserveExchange, WaitingExchange
 from quorate.api.watch import WatchExchange
 from quorate.member.service import Done, Health, Service
 from quorate.net.http1 import BodySink, Exchange, Request
 from quorate.state.errors import Problem, Refused
 from quorate.wire import gateway
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import election_pb2 as election, rpc_pb2 as rpc
 
 SERVER_VERSION = "3.5.21"
 CLUSTER_VERSION = "3.5.0"
@@ -44,7 +47,8 @@ class Call:
     """One method: its request type and what serves it."""
 
     request: type[Proto]
-    serve: Callable[[Any, Done], None]
+    serve: Callable[[Any, Done], Cancel | None]
+    waits: bool
 
 
 class ApiHandler:
@@ -53,9 +57,13 @@ class ApiHandler:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._unary = {
-            path: Call(unary.request, getattr(service, unary.call))
-            for unary in UNARY for path in unary.gateway}
-        self._streams: set[WatchExchange] = set()
+            path: Call(unary.request, serve, unary.waits)
+            for unary, serve in bound(service) for path in unary.gateway}
+        self._elections = Elections(service)
+        self._streamed: dict[str, Callable[[Request, Exchange], None]] = {
+            "watch": self._watch, "lease/keepalive": self._keep_alive,
+            "election/observe": self._observe}
+        self._streams: set[WatchExchange | ObserveExchange | WaitingExchange] = set()
         self._version = json.dumps(
             {"etcdserver": SERVER_VERSION, "etcdcluster": CLUSTER_VERSION},
             separators=(",", ":")).encode()
@@ -87,19 +95,17 @@ class ApiHandler:
 
     def _gateway(self, path: str, request: Request, exchange: Exchange) -> None:
         call = self._unary.get(path)
-        known = call is not None or path in ("watch", "lease/keepalive")
+        streamed = self._streamed.get(path)
         if request.method == "OPTIONS":
             exchange.respond(200, b"", headers=HEADERS)
-        elif not known:
+        elif call is None and streamed is None:
             exchange.respond(404, NOT_FOUND.unary(), headers=HEADERS)
         elif request.method != "POST":
             exchange.respond(405, METHOD.unary(), headers=HEADERS + b"Allow: POST\r\n")
-        elif path == "watch":
-            self._watch(request, exchange)
-        elif path == "lease/keepalive":
-            self._keep_alive(request, exchange)
         elif call is not None:
             self._call(call, request, exchange)
+        elif streamed is not None:
+            streamed(request, exchange)
 
     def _call(self, call: Call, request: Request, exchange: Exchange) -> None:
         try:
@@ -114,7 +120,22 @@ class ApiHandler:
             else:
                 exchange.respond(200, gateway.encode(outcome), headers=HEADERS)
 
-        call.serve(message, done)
+        if call.waits:
+            waiting = WaitingExchange(exchange, HEADERS, self._streams.discard)
+            self._streams.add(waiting)
+            waiting.serve(call.serve, message, done)
+        else:
+            call.serve(message, done)
+
+    def _observe(self, request: Request, exchange: Exchange) -> None:
+        try:
+            message = gateway.decode(election.LeaderRequest, request.body)
+        except gateway.GatewayError as wrong:
+            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
+            return
+        stream = ObserveExchange(exchange, HEADERS, self._streams.discard)
+        self._streams.add(stream)
+        stream.serve(self._elections, message)
 
     def _keep_alive(self, request: Request, exchange: Exchange) -> None:
         """A stream: answers one request object after the other, each in a line of its own. The

@@ -23,7 +23,8 @@ Done = Callable[[Proto | Refused], None]
 
 
 class WatchSink(Protocol):
-    """Where a watch stream's responses go. Calls come on the member's thread."""
+    """Where a watch stream's responses go. Calls come on the member's thread; the sink may close
+    its stream during one."""
 
     def send(self, response: rpc.WatchResponse) -> None: ...
 
@@ -69,6 +70,10 @@ class Service(Protocol):
         ...
 
     def has_leader(self) -> bool: ...
+
+    def lost_leader(self) -> bool:
+        """Whether there has been no leader for three election timeouts."""
+        ...
 
     def health(self, done: Callable[[Health], None], *, serializable: bool = False) -> None: ...
 

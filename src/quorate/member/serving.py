@@ -46,6 +46,10 @@ class MemberService:
         """Whether this member knows a leader."""
         return self._core.node.lead != 0
 
+    def lost_leader(self) -> bool:
+        """See `Service.lost_leader`."""
+        return self._core.leadership.lost(self._core.now)
+
     def health(self, done: Callable[[Health], None], *, serializable: bool = False) -> None:
         """Healthy is who can read: linearizably, or locally if `serializable`."""
         if serializable:

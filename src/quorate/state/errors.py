@@ -53,6 +53,13 @@ class Problem(Enum):
     MALFORMED = auto()
     """Not etcd's wording: `detail` says what the parser found."""
     UNIMPLEMENTED = auto()
+    ELECTION_NO_LEADER = auto()
+    ELECTION_NOT_LEADER = auto()
+    ELECTION_LEADER_MISSING = auto()
+    ELECTION_OBSERVE_CLOSED = auto()
+    LOCK_SESSION_EXPIRED = auto()
+    RELAYED = auto()
+    """`detail` is what a lock or an election was told by what it is built on."""
 
 
 class Refused(Exception):
