@@ -60,6 +60,11 @@ class GrpcApi:
         """See `net.grpc.Handler`."""
         return self._methods.get(path)
 
+    @property
+    def paths(self) -> list[bytes]:
+        """Of all methods."""
+        return list(self._methods)
+
     def end_streams(self) -> None:
         """The member stops: end what would never end by itself."""
         for call in list(self._streams):

@@ -83,7 +83,8 @@ def bound(service: Service) -> Iterator[tuple[Unary, Callable[..., Any]]]:
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """A method that gRPC alone serves by the table; the server streams, clients only `both_ways`."""
+    """A stream of answers, and of questions if it is `both_ways`. Reflection names it; who serves it
+    is said in grpc.py."""
 
     path: str
     request: type[Proto]

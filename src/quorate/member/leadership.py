@@ -16,7 +16,7 @@ CAMPAIGN_PAUSE_S = 0.1
 """Early campaigns after a lost leader; what then has no winner waits for the election timeout."""
 
 STREAMS_WAIT_ELECTIONS = 3
-"""Election timeouts without a leader after which streams that need one end (surface §4.4 rule 10)."""
+"""Election timeouts without a leader after which streams that want one end (surface §4.4)."""
 
 
 class Leadership:
