@@ -110,6 +110,12 @@ TABLE: dict[Problem, tuple[Code, str]] = {
     _P.WATCH_CANCELED: (_C.CANCELED, "etcdserver: watch canceled"),
     _P.SNAPSHOT_FAILED: (_C.INTERNAL, "etcdserver: the snapshot could not be written"),
     _P.UNIMPLEMENTED: (_C.UNIMPLEMENTED, "etcdserver: not implemented"),
+    _P.ELECTION_NO_LEADER: (_C.UNKNOWN, "election: no leader"),
+    _P.ELECTION_NOT_LEADER: (_C.UNKNOWN, "election: not leader"),
+    _P.ELECTION_LEADER_MISSING: (_C.UNKNOWN, '"leader" field must be provided'),
+    _P.ELECTION_OBSERVE_CLOSED: (_C.UNKNOWN, "election: observe closed early"),
+    _P.LOCK_SESSION_EXPIRED: (_C.UNKNOWN, "mutex: session is expired"),
+    _P.RELAYED: (_C.UNKNOWN, "unknown"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a member's client port serves over gRPC: etcd's v3 API and the health service.
+"""What a member's client port serves over gRPC: etcd's v3 API, health and reflection.
 
 Not here: gRPC itself (net/grpc.py), errors (errors.py), the JSON gateway (server.py).
 """
@@ -11,19 +11,22 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message as Proto
 
-from quorate.api.errors import SHUTDOWN, Code, form
-from quorate.api.methods import UNARY
+from quorate.api import reflection
+from quorate.api.elections import Elections
+from quorate.api.errors import SHUTDOWN, Code, ErrorForm, form
+from quorate.api.leaderless import Leaderless
+from quorate.api.methods import Unary, bound
+from quorate.api.queues import Cancel
 from quorate.api.snapshot import SnapshotCall
 from quorate.member.service import Done, Service, WatchStream
 from quorate.net.grpc import Call, Method
 from quorate.state.errors import Problem, Refused
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import (
+    election_pb2 as election, health_pb2 as health, reflection_pb2, rpc_pb2 as rpc,
+)
 
 RENEWALS_MAX = 10_000
 """Renewals of one stream that wait; a client with more waits for answers itself."""
-
-_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
-"""grpc.health.v1.HealthCheckResponse."""
 
 
 class GrpcApi:
@@ -31,41 +34,56 @@ class GrpcApi:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._elections = Elections(service)
+        self._leaderless = Leaderless(
+            service, lambda call: self._end(call, form(Refused(Problem.NO_LEADER))))
         self._streams: dict[Call, Callable[[], None]] = {}
-        """Streams that end only when somebody ends them, and how."""
+        """Calls that end only when somebody ends them, and how."""
         self._methods = {
-            f"/{unary.path}".encode(): Method(
-                self._unary(unary.request, getattr(service, unary.call)))
-            for unary in UNARY}
+            f"/{unary.path}".encode(): Method(self._unary(unary, serve))
+            for unary, serve in bound(service)}
+        streams = {
+            b"/etcdserverpb.Watch/Watch": self._watch,
+            b"/etcdserverpb.Lease/LeaseKeepAlive": self._keep_alive,
+            b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": self._reflect,
+            b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": self._reflect,
+        }
         self._methods |= {
-            b"/etcdserverpb.Watch/Watch": Method(self._watch, unary=False),
-            b"/etcdserverpb.Lease/LeaseKeepAlive": Method(self._keep_alive, unary=False),
-            b"/etcdserverpb.Maintenance/Snapshot": Method(self._snapshot),
+            path: Method(self._stream(begin), unary=False)
+            for path, begin in streams.items()}
+        self._methods |= {
+            b"/etcdserverpb.Maintenance/Snapshot": Method(
+                self._stream(self._snapshot, of_learner=True)),
+            b"/v3electionpb.Election/Observe": Method(self._stream(self._observe)),
             b"/grpc.health.v1.Health/Check": Method(self._health),
+            b"/grpc.health.v1.Health/Watch": Method(self._stream(self._health_watch)),
         }
 
     def method(self, path: bytes) -> Method | None:
         """See `net.grpc.Handler`."""
         return self._methods.get(path)
 
+    @property
+    def paths(self) -> list[bytes]:
+        """Of all methods."""
+        return list(self._methods)
+
     def end_streams(self) -> None:
         """The member stops: end what would never end by itself."""
-        for call, close in list(self._streams.items()):
-            close()
-            call.fail(SHUTDOWN.code, SHUTDOWN.text)
-        self._streams.clear()
+        for call in list(self._streams):
+            self._end(call, SHUTDOWN)
 
     def _unary(
-        self, request_type: type[Proto], serve: Callable[[Any, Done], None]
+        self, unary: Unary, serve: Callable[[Any, Done], Cancel | None]
     ) -> Callable[[Call, bytes | None], None]:
-        parse = request_type.FromString
+        parse = unary.request.FromString
         service = self._service
 
         def begin(call: Call, message: bytes | None) -> None:
             try:
                 request = parse(message or b"")
             except DecodeError as wrong:
-                return call.fail(Code.INTERNAL, f"grpc: error unmarshalling request: {wrong}")
+                return _unreadable(call, wrong)
             if (refused := service.refusal(request)) is not None:
                 return _refuse(call, refused)
             if call.metadata(b"hasleader") == b"true" and not service.has_leader():
@@ -77,21 +95,33 @@ class GrpcApi:
                 else:
                     call.reply(outcome.SerializeToString())
 
-            return serve(request, done)
+            if unary.waits:
+                return self._wait(call, request, serve, done)
+            serve(request, done)
+            return None
 
         return begin
 
-    def _watch(self, call: Call, _message: bytes | None) -> None:
-        if (refused := self._service.refusal(None)) is not None:
-            return _refuse(call, refused)
-        call.open()
-        watch = _Watch(call, self._ended)
-        watch.stream = self._service.watch(watch)
-        self._streams[call] = watch.stream.close
+    def _wait(
+        self, call: Call, request: Proto, serve: Callable[[Any, Done], Cancel | None], done: Done
+    ) -> None:
+        """Serve what may take for ever."""
+        over = False
+
+        def decided(outcome: Proto | Refused) -> None:
+            nonlocal over
+            over = True
+            self._ended(call)
+            done(outcome)
+
+        cancel = serve(request, decided)
+        if cancel is not None and not over:
+            self._keep(call, cancel)
+
+    def _keep(self, call: Call, close: Callable[[], None]) -> None:
+        """It is served until it is closed."""
+        self._streams[call] = close
         call.on_lost = lambda: self._lost(call)
-        call.on_drained = watch.stream.drained
-        call.on_message = watch.take
-        return None
 
     def _lost(self, call: Call) -> None:
         close = self._streams.pop(call, None)
@@ -101,34 +131,134 @@ class GrpcApi:
     def _ended(self, call: Call) -> None:
         self._streams.pop(call, None)
 
+    def _end(self, call: Call, error: ErrorForm) -> None:
+        self._lost(call)
+        call.fail(error.code, error.text)
+
+    def _stream(
+        self, begin: Callable[[Call, bytes | None], None], *, of_learner: bool = False
+    ) -> Callable[[Call, bytes | None], None]:
+        """A stream: it ends without a leader, if the client says so, and a learner refuses it
+        unless it is one `of_learner`."""
+
+        def checked(call: Call, message: bytes | None) -> None:
+            if not of_learner and (refused := self._service.refusal(None)) is not None:
+                return _refuse(call, refused)
+            if call.metadata(b"hasleader") == b"true":
+                if not self._service.has_leader():
+                    return _refuse(call, Refused(Problem.NO_LEADER))
+                self._leaderless.add(call)
+            return begin(call, message)
+
+        return checked
+
+    def _watch(self, call: Call, _message: bytes | None) -> None:
+        call.open()
+        watch = _Watch(call, self._ended)
+        watch.stream = self._service.watch(watch)
+        self._keep(call, watch.stream.close)
+        call.on_drained = watch.stream.drained
+        call.on_message = watch.take
+
     def _keep_alive(self, call: Call, _message: bytes | None) -> None:
-        if (refused := self._service.refusal(None)) is not None:
-            return _refuse(call, refused)
         call.open()
         renewals = _Renewals(call, self._service, self._ended)
-        self._streams[call] = renewals.close
-        call.on_lost = lambda: self._lost(call)
+        self._keep(call, renewals.close)
         call.on_message = renewals.take
         call.on_end = renewals.end
-        return None
 
     def _snapshot(self, call: Call, message: bytes | None) -> None:
         try:
             rpc.SnapshotRequest.FromString(message or b"")
         except DecodeError as wrong:
-            return call.fail(Code.INTERNAL, f"grpc: error unmarshalling request: {wrong}")
-        if call.metadata(b"hasleader") == b"true" and not self._service.has_leader():
-            return _refuse(call, Refused(Problem.NO_LEADER))
+            return _unreadable(call, wrong)
         call.on_lost = lambda: self._lost(call)
         stream = SnapshotCall(call, self._ended).serve(self._service)
         if not call.finished:
             self._streams[call] = stream.close
         return None
 
-    def _health(self, call: Call, _message: bytes | None) -> None:
-        self._service.health(
-            lambda health: call.reply(_SERVING if health.healthy else _NOT_SERVING),
+    def _observe(self, call: Call, message: bytes | None) -> None:
+        try:
+            request = election.LeaderRequest.FromString(message or b"")
+        except DecodeError as wrong:
+            return _unreadable(call, wrong)
+        call.open()
+        leaders = _Leaders(call, self._ended)
+        observer = self._elections.observe(request, leaders)
+        if not leaders.over:
+            self._keep(call, observer.close)
+            call.on_drained = observer.drained
+        return None
+
+    def _health(self, call: Call, message: bytes | None) -> None:
+        try:
+            request = health.HealthCheckRequest.FromString(message or b"")
+        except DecodeError as wrong:
+            return _unreadable(call, wrong)
+        if request.service:  # only the whole server has a state, as in etcd
+            return call.fail(Code.NOT_FOUND, "unknown service")
+        return self._service.health(
+            lambda state: call.reply(_status(_SERVING if state.healthy else _NOT_SERVING)),
             serializable=True)
+
+    def _health_watch(self, call: Call, message: bytes | None) -> None:
+        try:
+            request = health.HealthCheckRequest.FromString(message or b"")
+        except DecodeError as wrong:
+            return _unreadable(call, wrong)
+        call.send(_status(_UNKNOWN if request.service else _SERVING))
+
+        def stop() -> None:
+            if not call.finished and not request.service:
+                call.send(_status(_NOT_SERVING))
+
+        return self._keep(call, stop)
+
+    def _reflect(self, call: Call, _message: bytes | None) -> None:
+        call.open()
+
+        def take(message: bytes) -> None:
+            try:
+                request = reflection_pb2.ServerReflectionRequest.FromString(message)
+            except DecodeError as wrong:
+                return _unreadable(call, wrong)
+            return call.send(reflection.answer(request).SerializeToString())
+
+        call.on_message = take
+        call.on_end = call.finish
+
+
+_SERVING = health.HealthCheckResponse.SERVING
+_NOT_SERVING = health.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+def _status(status: health.HealthCheckResponse.ServingStatus) -> bytes:
+    return health.HealthCheckResponse(status=status).SerializeToString()
+
+
+class _Leaders:
+    """An `elections.LeaderSink` on a call."""
+
+    def __init__(self, call: Call, ended: Callable[[Call], None]) -> None:
+        self._call = call
+        self._ended = ended
+        self.over = False
+
+    def send(self, response: election.LeaderResponse) -> None:
+        """See `LeaderSink`."""
+        self._call.send(response.SerializeToString())
+
+    def backlog_bytes(self) -> int:
+        """See `LeaderSink`."""
+        return self._call.buffered()
+
+    def fail(self, reason: Refused) -> None:
+        """See `LeaderSink`."""
+        self.over = True
+        self._ended(self._call)
+        _refuse(self._call, reason)
 
 
 class _Watch:
@@ -147,8 +277,7 @@ class _Watch:
         except DecodeError as wrong:
             self.stream.close()
             self._ended(self._call)
-            return self._call.fail(
-                Code.INTERNAL, f"grpc: error unmarshalling request: {wrong}")
+            return _unreadable(self._call, wrong)
         return self.stream.request(request)
 
     def send(self, response: rpc.WatchResponse) -> None:
@@ -228,3 +357,7 @@ class _Renewals:
 def _refuse(call: Call, refused: Refused) -> None:
     error = form(refused)
     call.fail(error.code, error.text)
+
+
+def _unreadable(call: Call, wrong: DecodeError) -> None:
+    call.fail(Code.INTERNAL, f"grpc: error unmarshalling request: {wrong}")

@@ -4,7 +4,7 @@ Paths are a table from path to call. Every `/v3` answer, errors included, is JSO
 text body that begins with digits as a number (patroni-contract §2.3).
 
 Not here: the JSON forms (wire/gateway.py), errors (errors.py), HTTP itself (net/http1.py), watches
-(watch.py).
+(watch.py), other calls that may take for ever (waiting.py).
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from urllib.parse import parse_qs
 
 from google.protobuf.message import Message as Proto
 
+from quorate.api.elections import Elections
 from quorate.api.errors import Code, ErrorForm, form
-from quorate.api.methods import UNARY
+from quorate.api.methods import bound
+from quorate.api.queues import Cancel
 from quorate.api.snapshot import SnapshotExchange
+from quorate.api.waiting import ObserveExchange, WaitingExchange
 from quorate.api.watch import WatchExchange
 from quorate.member.service import Done, Health, Service
 from quorate.net.http1 import BodySink, Exchange, Request
 from quorate.state.errors import Problem, Refused
 from quorate.wire import gateway
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import election_pb2 as election, rpc_pb2 as rpc
 
 SERVER_VERSION = "3.5.21"
 CLUSTER_VERSION = "3.5.0"
@@ -36,7 +39,6 @@ HEADERS = (
     b"Access-Control-Allow-Headers: accept, content-type, authorization\r\n"
     b"Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n"
     b"Access-Control-Allow-Origin: *\r\n")
-STREAMS = ("watch", "lease/keepalive", "maintenance/snapshot")
 NOT_FOUND = ErrorForm(Code.NOT_FOUND, "Not Found")
 METHOD = ErrorForm(Code.UNIMPLEMENTED, "Method Not Allowed")
 
@@ -46,7 +48,8 @@ class Call:
     """One method: its request type and what serves it."""
 
     request: type[Proto]
-    serve: Callable[[Any, Done], None]
+    serve: Callable[[Any, Done], Cancel | None]
+    waits: bool
 
 
 class ApiHandler:
@@ -55,9 +58,14 @@ class ApiHandler:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._unary = {
-            path: Call(unary.request, getattr(service, unary.call))
-            for unary in UNARY for path in unary.gateway}
-        self._streams: set[WatchExchange | SnapshotExchange] = set()
+            path: Call(unary.request, serve, unary.waits)
+            for unary, serve in bound(service) for path in unary.gateway}
+        self._elections = Elections(service)
+        self._streamed: dict[str, Callable[[Request, Exchange], None]] = {
+            "watch": self._watch, "lease/keepalive": self._keep_alive,
+            "election/observe": self._observe, "maintenance/snapshot": self._snapshot}
+        self._streams: set[
+            WatchExchange | ObserveExchange | WaitingExchange | SnapshotExchange] = set()
         self._version = json.dumps(
             {"etcdserver": SERVER_VERSION, "etcdcluster": CLUSTER_VERSION},
             separators=(",", ":")).encode()
@@ -89,23 +97,19 @@ class ApiHandler:
 
     def _gateway(self, path: str, request: Request, exchange: Exchange) -> None:
         call = self._unary.get(path)
-        known = call is not None or path in STREAMS
+        streamed = self._streamed.get(path)
         if request.method == "OPTIONS":
             exchange.respond(200, b"", headers=HEADERS)
-        elif not known:
+        elif call is None and streamed is None:
             exchange.respond(404, NOT_FOUND.unary(), headers=HEADERS)
         elif request.method != "POST":
             exchange.respond(405, METHOD.unary(), headers=HEADERS + b"Allow: POST\r\n")
-        elif call is None and (refused := self._service.refusal(None)) is not None:
-            _refuse(exchange, refused)
-        elif path == "watch":
-            self._watch(request, exchange)
-        elif path == "lease/keepalive":
-            self._keep_alive(request, exchange)
-        elif path == "maintenance/snapshot":
-            self._snapshot(request, exchange)
         elif call is not None:
             self._call(call, request, exchange)
+        elif (refused := self._service.refusal(None)) is not None and streamed != self._snapshot:
+            _refuse(exchange, refused)
+        elif streamed is not None:
+            streamed(request, exchange)
 
     def _call(self, call: Call, request: Request, exchange: Exchange) -> None:
         try:
@@ -123,7 +127,22 @@ class ApiHandler:
             else:
                 exchange.respond(200, gateway.encode(outcome), headers=HEADERS)
 
-        call.serve(message, done)
+        if call.waits:
+            waiting = WaitingExchange(exchange, HEADERS, self._streams.discard)
+            self._streams.add(waiting)
+            waiting.serve(call.serve, message, done)
+        else:
+            call.serve(message, done)
+
+    def _observe(self, request: Request, exchange: Exchange) -> None:
+        try:
+            message = gateway.decode(election.LeaderRequest, request.body)
+        except gateway.GatewayError as wrong:
+            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
+            return
+        stream = ObserveExchange(exchange, HEADERS, self._streams.discard)
+        self._streams.add(stream)
+        stream.serve(self._elections, message)
 
     def _keep_alive(self, request: Request, exchange: Exchange) -> None:
         """A stream: answers one request object after the other, each in a line of its own. The

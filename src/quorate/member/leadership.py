@@ -15,6 +15,9 @@ CAMPAIGNS_MAX = 4
 CAMPAIGN_PAUSE_S = 0.1
 """Early campaigns after a lost leader; what then has no winner waits for the election timeout."""
 
+STREAMS_WAIT_ELECTIONS = 3
+"""Election timeouts without a leader after which streams that want one end (surface §4.4)."""
+
 
 class Leadership:
     """Updated by the core after each Ready."""
@@ -53,6 +56,12 @@ class Leadership:
         """Whether there has been no leader for too long to let clients wait."""
         since = self._leaderless_since
         return since is not None and now - since >= self._election_timeout_s
+
+    def lost(self, now: float) -> bool:
+        """Whether there has been no leader for too long even for streams."""
+        since = self._leaderless_since
+        return (since is not None
+                and now - since >= STREAMS_WAIT_ELECTIONS * self._election_timeout_s)
 
     def campaign_soon(self, now: float, jitter_s: float) -> None:
         """Ask for votes after `jitter_s` unless a leader shows up first. The other members may

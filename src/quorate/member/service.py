@@ -23,7 +23,8 @@ Done = Callable[[Proto | Refused], None]
 
 
 class WatchSink(Protocol):
-    """Where a watch stream's responses go. Calls come on the member's thread."""
+    """Where a watch stream's responses go. Calls come on the member's thread; the sink may close
+    its stream during one."""
 
     def send(self, response: rpc.WatchResponse) -> None: ...
 
@@ -96,6 +97,10 @@ class Service(Protocol):
         ...
 
     def has_leader(self) -> bool: ...
+
+    def lost_leader(self) -> bool:
+        """Whether there has been no leader for three election timeouts."""
+        ...
 
     def refusal(self, request: Proto | None) -> Refused | None:
         """Why this member does not serve the request, or any stream (None), if so: a learner

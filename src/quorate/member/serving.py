@@ -60,6 +60,10 @@ class MemberService:
         """Whether this member knows a leader."""
         return self._core.node.lead != 0
 
+    def lost_leader(self) -> bool:
+        """See `Service.lost_leader`."""
+        return self._core.leadership.lost(self._core.now)
+
     def refusal(self, request: Proto | None) -> Refused | None:
         """See `Service.refusal`."""
         if not self._core.node.is_learner or isinstance(request, rpc.StatusRequest) or (

@@ -45,6 +45,11 @@ class Watcher:
     sent_since_progress: bool = False
     pending: list[Event] = field(default_factory=list)
 
+    @property
+    def open(self) -> bool:
+        """Whether nobody has closed it meanwhile, which a sink may do while it is sent to."""
+        return self.stream.watchers.get(self.id) is self
+
     def matches(self, key: bytes) -> bool:
         """Whether the key is watched."""
         if not self.range_end:
@@ -194,7 +199,8 @@ class WatchHub:
             touched, self._touched = self._touched, {}
             for watcher in touched:
                 events, watcher.pending = watcher.pending, []
-                self._send(watcher, events, events[-1].revision + 1)
+                if watcher.open:
+                    self._send(watcher, events, events[-1].revision + 1)
         self._told = self.machine.revision
         self.lagging = False
         if self._unsynced:
@@ -281,6 +287,8 @@ class WatchHub:
 
     def _catch_up(self, watcher: Watcher) -> bool:
         """Serve one batch from history; True if there is more to serve and room for it."""
+        if not watcher.open:
+            return False
         if watcher.stream.sink.backlog_bytes() > self._limits.watch_backlog_bytes:
             return False
         if watcher.next_revision < self.machine.compact_revision:
@@ -294,6 +302,8 @@ class WatchHub:
             self._send(watcher, wanted, next_revision)
         else:
             watcher.next_revision = max(watcher.next_revision, next_revision)
+        if not watcher.open:  # closed by the sink itself
+            return False
         if watcher.next_revision <= self.machine.revision:
             return True
         self._unsynced.pop(watcher, None)

@@ -55,6 +55,13 @@ class Problem(Enum):
     UNIMPLEMENTED = auto()
     SNAPSHOT_FAILED = auto()
     """Not etcd's wording: `detail` says what went wrong."""
+    ELECTION_NO_LEADER = auto()
+    ELECTION_NOT_LEADER = auto()
+    ELECTION_LEADER_MISSING = auto()
+    ELECTION_OBSERVE_CLOSED = auto()
+    LOCK_SESSION_EXPIRED = auto()
+    RELAYED = auto()
+    """`detail` is what a lock or an election was told by what it is built on."""
 
 
 class Refused(Exception):

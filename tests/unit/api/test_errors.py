@@ -27,6 +27,9 @@ def test_every_problem_has_a_form(problem: Problem) -> None:
     (Problem.TIMED_OUT, 14, 503, "etcdserver: request timed out"),
     (Problem.TOO_MANY_REQUESTS, 14, 503, "etcdserver: too many requests"),
     (Problem.REQUEST_TOO_LARGE, 3, 400, "etcdserver: request is too large"),
+    (Problem.ELECTION_NO_LEADER, 2, 500, "election: no leader"),
+    (Problem.ELECTION_NOT_LEADER, 2, 500, "election: not leader"),
+    (Problem.ELECTION_LEADER_MISSING, 2, 500, '"leader" field must be provided'),
 ])
 def test_what_clients_switch_on(problem: Problem, code: int, status: int, text: str) -> None:
     """Whole strings and codes (surface §3, patroni-contract §2.5)."""
@@ -43,8 +46,10 @@ def test_the_streaming_shape_has_both_codes() -> None:
 
 
 def test_nothing_that_happens_to_a_lock_demotes_its_holder() -> None:
-    """Codes 2 and 8 make Patroni give up; only membership changes and a full store have them."""
+    """Codes 2 and 8 make Patroni give up; only membership changes, a full store, and the election
+    and lock services, which Patroni does not use, have them."""
     dangerous = {p for p, (code, _) in TABLE.items()
                  if code in (Code.UNKNOWN, Code.RESOURCE_EXHAUSTED)}
+    services = {p for p in Problem if p.name.startswith(("ELECTION_", "LOCK_", "RELAYED"))}
 
-    assert dangerous == {Problem.NOT_ENOUGH_STARTED_MEMBERS, Problem.NO_SPACE}
+    assert dangerous - services == {Problem.NOT_ENOUGH_STARTED_MEMBERS, Problem.NO_SPACE}

@@ -227,6 +227,30 @@ def test_a_replaced_state_continues_from_history(hub: Hub) -> None:
     assert hub.sink.events() == [(b"a", 2)]
 
 
+@pytest.mark.parametrize("lags", [False, True])
+def test_a_sink_may_close_its_stream_while_it_is_sent_to(hub: Hub, lags: bool) -> None:
+    """Synced or served from history: nothing of the stream is left, nothing more is sent."""
+    hub.watch(key=b"a")
+    hub.watch(key=b"a")
+    if lags:
+        hub.hub.restart()
+    kept = hub.sink.send
+
+    def send(response: rpc.WatchResponse) -> None:
+        kept(response)
+        hub.stream.close()
+
+    hub.sink.send = send  # type: ignore[method-assign]
+    hub.put(b"a")
+    hub.hub.flush()
+    sent = len(hub.sink.got)
+    hub.put(b"a")
+    hub.hub.flush()
+
+    assert len(hub.hub) == 0
+    assert (hub.hub.lagging, len(hub.sink.got)) == (False, sent)
+
+
 def test_a_stopping_member_ends_all_streams(hub: Hub) -> None:
     """With the reason."""
     hub.watch(key=b"a")
