@@ -82,6 +82,7 @@ class Story:
             text = text.replace(f"http://127.0.0.1:{port}", name)
         for name, id_ in self.ids.items():
             text = text.replace(id_, f"<{name}>")
+        text = re.sub("Member +<", "Member <", text)  # ids are padded to 16 digits
         text = re.sub(r"cluster [ 0-9a-f]{12,16}", "cluster <id>", text)
         text = re.sub(r'(ETCD_INITIAL_CLUSTER=")([^"]*)',
                       lambda m: m[1] + ",".join(sorted(m[2].split(","))), text)
