@@ -6,7 +6,7 @@ from mutation import Mutation
 OWED = (
     Mutation("ends of leases are refused when clients ask too much", "member/proposals.py",
              "if len(self) >= self._pending_max and not own:",
-             "if len(self) >= self._pending_max:"),
+             "if len(self) >= self._pending_max:", safety=False),
     Mutation("a term that is not on disk is reported", "member/leadership.py",
              "self._reported_term < self._term <= self.durable_term",
              "self._reported_term < self._term"),

@@ -43,8 +43,10 @@ WATCHES = (
     Mutation("a watch from now begins with the newest revision", "member/watchhub.py",
              "create.start_revision or current + 1", "create.start_revision or current"),
     Mutation("a canceled watch goes on", "member/watchhub.py",
-             "        self._hub.remove(watcher)\n        response = self._hub.response(watch_id)",
-             "        response = self._hub.response(watch_id)"),
+             "        watcher = self.watchers.pop(watch_id, None)\n        if watcher is None:\n"
+             "            return\n        self._hub.remove(watcher)\n",
+             "        watcher = self.watchers.get(watch_id)\n        if watcher is None:\n"
+             "            return\n"),
     Mutation("progress is told when any watcher is synced", "member/watchhub.py",
              "if all(w.synced and", "if any(w.synced and"),
     Mutation("progress is told to a watcher that lags", "member/watchhub.py",

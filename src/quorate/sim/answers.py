@@ -59,6 +59,8 @@ class Answers:
         self.revision = 1
         self.compacted = 0
         """The newest revision whose compaction was acknowledged."""
+        self.applied = 0
+        """The highest index that any member has applied: more than anybody was told."""
         self.leases: set[int] = set()
         """Every lease that anybody asked for."""
         self._cluster_id = cluster_id

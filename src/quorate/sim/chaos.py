@@ -15,17 +15,15 @@ import random
 from collections.abc import Callable
 from itertools import accumulate
 
-from quorate.raft.confchange import encode_conf_change
-from quorate.raft.errors import ProposalDropped, RaftError
+from quorate.raft.errors import ConfigError, ProposalDropped, RaftError
 from quorate.raft.leader import maybe_send_append
 from quorate.raft.types import (
-    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfChange, ConfChangeSingle, ConfChangeTransition,
-    ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, InvariantBroken, Message,
-    MessageType, Role,
+    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, InvariantBroken, Message, MessageType, Role,
 )
 from quorate.sim.bare import ELECTION_TICK, Bare, Limits
 from quorate.raft.tracker import ProgressState
 from quorate.sim.invariants import RaftInvariants
+from quorate.sim.reshape import changes
 
 MESSAGES_MAX = 60
 """More than this wait in the bag: the oldest is lost."""
@@ -70,7 +68,8 @@ class Chaos:
             (self._flush, rng.choice((0.2, 2))), (self._compact, rng.choice((0, 0.5))),
             (self._campaign, 0.3), (self._contest, rng.choice((0.1, 0.4, 1))),
             (self._diverge, rng.choice((0, 0.3, 1))), (self._step_back, rng.choice((0, 1))),
-            (self._image, rng.choice((0, 0.5, 2))), (self._usurp, rng.choice((0, 0.1)))]
+            (self._image, rng.choice((0, 0.5, 2))), (self._usurp, rng.choice((0, 0.1))),
+            (self._halves, rng.choice((0, 0, 0, 0, 0, 3)))]
         self._kinds = [kind for kind, _ in kinds]
         self._weights = list(accumulate(weight for _, weight in kinds))
 
@@ -83,7 +82,7 @@ class Chaos:
                 self._tell(f"{step:6} {bare.id} {kind.__name__.strip('_')}")
             try:
                 kind(bare)
-            except InvariantBroken as broken:
+            except (InvariantBroken, ConfigError) as broken:
                 raise self._fail(f"{broken}, at step {step}") from broken
 
     def _turn(self, bare: Bare) -> None:
@@ -287,23 +286,13 @@ class Chaos:
                                      snapshot=snapshot))
 
     def _change(self, _bare: Bare) -> None:
-        """One member more or less, or a joint change; perhaps several in one batch, of which no
-        more than one may be made."""
-        bare = self._leader()
-        if bare is None:
-            return
-        batch: list[Entry] = []
-        for _ in range(self._rng.choice((1, 1, 1, 2, 4))):
-            if batch and self._rng.random() < 0.5:
-                batch.append(Entry(0, 0, b"batched"))
-                continue
-            change = self._some_change(bare.applied.conf_state)
-            kind = (EntryType.CONF_CHANGE if isinstance(change, ConfChange)
-                    else EntryType.CONF_CHANGE_V2)
-            batch.append(Entry(0, 0, encode_conf_change(change), kind))
-        self._rng.shuffle(batch)
+        if (bare := self._leader()) is not None:
+            self._change_at(bare)
+
+    def _change_at(self, bare: Bare) -> None:
         try:
-            bare.node.propose_entries(tuple(batch))
+            bare.node.propose_entries(
+                changes(self._rng, bare.applied.conf_state, tuple(self._nodes), MEMBERS_MAX))
         except ProposalDropped:
             return
         new = max(self._nodes) + 1
@@ -311,23 +300,41 @@ class Chaos:
             self._nodes[new] = Bare(new, self._limits, ())
         self._turn(bare)
 
-    def _some_change(self, state: ConfState) -> ConfChange | ConfChangeV2:
-        rng, new = self._rng, max(self._nodes) + 1
-        add, learn = ConfChangeType.ADD_NODE, ConfChangeType.ADD_LEARNER_NODE
-        if state.voters_outgoing and not state.auto_leave:
-            return ConfChangeV2()
-        if len(state.voters) < 3 or (rng.random() < 0.4 and len(self._nodes) < MEMBERS_MAX):
-            return ConfChange(learn if rng.random() < 0.3 else add, new)
-        if state.learners and rng.random() < 0.5:
-            return ConfChange(add, rng.choice(state.learners))
-        if rng.random() < 0.4:
-            return ConfChange(ConfChangeType.REMOVE_NODE, rng.choice(state.voters))
-        gone = rng.sample(state.voters, len(state.voters) // 2)
-        return ConfChangeV2(
-            rng.choice((ConfChangeTransition.JOINT_IMPLICIT, ConfChangeTransition.JOINT_EXPLICIT)),
-            (ConfChangeSingle(add, rng.choice(state.learners) if state.learners else new),
-             *(ConfChangeSingle(rng.choice((learn, ConfChangeType.REMOVE_NODE)), i)
-               for i in gone)))
+    def _halves(self, _bare: Bare) -> None:
+        """Members change, and some have not made the change theirs, or do not know that it is
+        committed. Then two halves elect, each with whom it has."""
+        rng = self._rng
+        self._settle()
+        leader = self._leader()
+        if leader is None:
+            return
+        voters = leader.applied.conf_state.voters
+        behind = set(
+            rng.sample(voters, len(voters) // 2 + 1) if rng.random() < 0.5 else
+            rng.sample(sorted(self._nodes), rng.randrange(len(self._nodes)))) - {leader.id}
+        told = rng.random() < 0.5
+        for _ in range(rng.randrange(1, 4)):
+            newest = leader.node.raft.log.last_index()
+
+            def wanted(message: Message, newest: int = newest) -> bool:
+                return told or message.to not in behind or message.commit <= newest
+
+            self._change_at(leader)
+            self._exchange(list(self._nodes.values()), wanted, behind)
+            if leader.applied.conf_state.voters_outgoing and rng.random() < 0.8:
+                break
+        one = behind if rng.random() < 0.5 else set(
+            rng.sample(sorted(self._nodes), rng.randrange(len(self._nodes))))
+        halves = one, set(self._nodes) - one
+        self._cut = {(a, b) for a in self._nodes for b in self._nodes if (a in one) != (b in one)}
+        for half in halves:
+            nodes = [self._nodes[i] for i in sorted(half)]
+            for bare in nodes:
+                for _ in range(ELECTION_TICK):
+                    self._tick(bare)
+            if nodes:
+                self._campaign(rng.choice(nodes))
+                self._exchange(nodes, idle=behind)
 
     def _usurp(self, _bare: Bare) -> None:
         """The others elect and go on behind a leader's back; then it is asked to read, and what
@@ -353,15 +360,32 @@ class Chaos:
         for message in held:
             self._step(old, message)
 
+    def _settle(self) -> None:
+        """Everybody hears everybody, until somebody leads or all that could have tried."""
+        self._cut = set()
+        nodes = list(self._nodes.values())
+        self._exchange(nodes)
+        for bare in self._rng.sample(nodes, len(nodes)):
+            if self._leader() is not None:
+                break
+            for other in nodes:
+                for _ in range(ELECTION_TICK):
+                    self._tick(other)
+            self._campaign(bare)
+            self._exchange(nodes)
+
     def _exchange(
-        self, nodes: list[Bare], wanted: Callable[[Message], bool] = lambda _message: True
+        self, nodes: list[Bare], wanted: Callable[[Message], bool] = lambda _message: True,
+        idle: set[int] | frozenset[int] = frozenset(),
     ) -> None:
-        """Until nothing is left, these get their messages, and what they have to do is done."""
+        """Until nothing is left, these get their messages, and what they have to do is done; the
+        `idle` apply nothing."""
         ids = {bare.id for bare in nodes}
         for _ in range(EXCHANGES_MAX):
             here = [n for n, m in enumerate(self._bag)
                     if m.to in ids and m.from_ in ids and wanted(m)]
-            busy = [bare for bare in nodes if bare.appends or bare.applies]
+            busy = [bare for bare in nodes
+                    if bare.appends or (bare.applies and bare.id not in idle)]
             if here and (not busy or self._rng.random() < 0.7):
                 message = self._bag.pop(self._rng.choice(here))
                 self._step(self._nodes[message.to], message)

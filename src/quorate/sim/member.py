@@ -393,7 +393,7 @@ class SimMember:
         if self.core.log.cut_due(durable):
             wal.mark_snapshot(durable.index, durable.term, durable.conf_state)
             wal.sync()
-            wal.release(self.core.log.cut(durable))
+            self.disk.release(self.core.log.cut(durable))
 
     def note(self, text: str) -> None:
         """A line of this member's for the timeline."""

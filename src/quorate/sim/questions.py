@@ -57,7 +57,10 @@ class Questions:
         return max(1, self.rng.choice((past, self.answers.compacted)))
 
     def _members(self, member: SimMember) -> None:
-        """As the configuration has them in which the member counts."""
+        """As the configuration has them in which the member counts; who asks for the newest gets
+        nothing older than what was applied anywhere before."""
+        linearizable = self.rng.random() < 0.7
+        oldest = self.answers.applied if linearizable else 0
 
         def done(outcome: Proto | Refused) -> None:
             if not isinstance(outcome, rpc.MemberListResponse):
@@ -72,8 +75,12 @@ class Questions:
                 self.wrong.append(
                     f"member {member.id} lists at {self.clock.now:.3f} the members "
                     f"{list(outcome.members)}; its configuration is {state}")
+            if member.core.backend.applied.index < oldest:
+                self.wrong.append(
+                    f"member {member.id} lists at {self.clock.now:.3f} the members as of index "
+                    f"{member.core.backend.applied.index}; {oldest} was applied before")
 
-        self.ask(member, rpc.MemberListRequest(linearizable=self.rng.random() < 0.7), done)
+        self.ask(member, rpc.MemberListRequest(linearizable=linearizable), done)
 
     def _leases(self, member: SimMember) -> None:
         """Those that the client has and that are not listed are gone."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from quorate.disk.files import SimFiles
 from quorate.disk.wal import HEADER, RECORD, RecordType, Wal, WalContents, WalDamaged
+from quorate.disk.wal_reader import read_log
 from quorate.raft.types import HardState, InvariantBroken, Snapshot
 from quorate.sim.tables import TableBackend
 from quorate.state.backend import AppliedPoint
@@ -75,6 +76,14 @@ class SimDisk:
             if index > contents.snapshot.index and found.get(index, 0) < term:
                 raise InvariantBroken(f"entry {index} of term {term} was on disk, now there is "
                                       f"{found.get(index)} of {sorted(found)[:1]}…")
+
+    def release(self, index: int) -> None:
+        """Let go of the log below an index; what is left is read, as a start would."""
+        self.wal.release(index)
+        try:
+            read_log(self.files, WAL_DIR)
+        except WalDamaged as damage:
+            raise InvariantBroken(f"too much was let go of: {damage}") from damage
 
     def sync_s(self, longest_s: float, election_s: float) -> float:
         """How long the next sync takes."""

@@ -263,6 +263,8 @@ class Stream:
             self._refused()
             return
         if copy.created:
+            if copy.watch_id in self._watches and copy.watch_id not in self._over:
+                raise InvariantBroken(f"two watches of a stream have the id {copy.watch_id}")
             self._watches[copy.watch_id] = self._asked.popleft()
             self._over.discard(copy.watch_id)
         if copy.watch_id == PROGRESS:

@@ -387,6 +387,7 @@ class World:
 
     def _observe(self, member: SimMember) -> None:
         if self.invariants.look(member, self.clock.now) and member.core is not None:
+            self.answers.applied = max(self.answers.applied, member.core.backend.applied.index)
             self.leases.look(member.id, member.life, member.core.machine.leases.ids(),
                              self.clock.now)
 
