@@ -61,6 +61,7 @@ OWN: dict[str, tuple[str, str | Callable[[re.Match[str]], str]]] = {
     "revision": (r'("[Rr]evision" ?: ?)\d+', r"\1<revision>"),
     "key": (r'"key":"[^"]*"', '"key":<key>'),
     "balancer": ("(latest balancer error: )[^}]*", r"\1<text>"),
+    "interrupted": (r"\{[^\n]*code = Canceled[^\n]*\n", ""),  # told if a request was under way
     "panic": (r"(?s)goroutine 1 .*", "<stack>"),
     "width": (r" {2,}|-{2,}", " "),
     "founders": (r'(?<=ETCD_INITIAL_CLUSTER=")[^"]*',

@@ -28,7 +28,7 @@ def locks() -> Iterator[Step]:
         "lock l -- sh -c 'echo $ETCD_LOCK_KEY $ETCD_LOCK_REV'", "lock l --ttl=60 echo under",
         "lock l false", "lock l -- sh -c 'exit 7'", "lock l --ttl=x true", own=SESSION)
     yield Step("lock l true", at="m2")
-    waits = Step("lock q echo mine", during=(
+    waits = Step("lock q echo mine", own=("interrupted",), during=(
         Step("watch q --prefix --rev={rev-1}", until="PUT\nq/", then="\n\nPUT", own=SESSION),))
     yield Step("lock q", until="q/", during=(waits,), own=SESSION)
     yield Step("lock")
