@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-UNAVAILABLE = 75
-"""Exit code of `scripts/clients --prepare`: nothing can be shown here."""
-
-sys.path.insert(0, str(ROOT / "tests" / "clients"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "clients"))
 
 from conductor import COMMANDS, play, three_members
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "clients"
+UNAVAILABLE = 75
+"""Exit code of `--prepare`: nothing can be shown here."""
 
 
 @pytest.mark.parametrize("client", COMMANDS)
 def test_a_client_works_unmodified(client: str, tmp_path: Path) -> None:
     """Every check of its program; members are killed meanwhile."""
-    prepared = subprocess.run([ROOT / "scripts" / "clients", "--prepare", client],
+    prepared = subprocess.run([SCRIPT, "--prepare", client],
                               capture_output=True, text=True, check=False)
     if prepared.returncode == UNAVAILABLE:
         pytest.skip(f"{client}: {prepared.stderr.strip() or 'cannot be installed here'}")
