@@ -1,6 +1,6 @@
 """Other people's clients, unmodified, on three members: their test programs pass.
 
-`scripts/clients` shows the same on stock etcd, too. Skips only if what a client needs is not to be had.
+`scripts/clients` shows the same on stock etcd, too. Skips only if what a client needs is not there.
 """
 
 from __future__ import annotations
