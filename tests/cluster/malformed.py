@@ -26,7 +26,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import nonsense_bodies as bodies, nonsense_http1 as http1, nonsense_http2 as http2
+import nonsense_bodies as bodies
+import nonsense_http1 as http1
+import nonsense_http2 as http2
 from doors_in import Http1Door, Http2Door, Hung, Tally
 from harness import Member, running_cluster
 from nonsense import Attempt, Kind

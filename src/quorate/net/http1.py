@@ -197,7 +197,7 @@ class Http1Protocol(asyncio.Protocol):
         self._handler = handler
         self._connections = connections
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._link: Link | None = None
         self._waiting: deque[Exchange] = deque()
         self._flushing = self._reading_paused = False
@@ -267,6 +267,8 @@ class Http1Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self._parser is None:
+            return
         if self._began is None:
             self._began = self._loop.time()
         if self._request is None:
@@ -322,6 +324,8 @@ class Http1Protocol(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """httptools: the head is there."""
         self._head_bytes = 0
+        if self._parser is None:
+            return
         path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode("latin-1")
         self._request = Request(method, path, query, self._headers)
