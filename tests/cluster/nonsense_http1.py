@@ -47,7 +47,8 @@ def headers(rng: random.Random, _stream_id: int) -> Attempt:
     """Header lines, and lengths of bodies that contradict."""
     odd = rng.choice((
         b"Content-Length: -1", b"Content-Length: 1e3", b"Content-Length: 0x10",
-        b"Content-Length: %d" % rng.choice(INTERESTING), b"Content-Length:", b"Content-Length: 3, 3",
+        b"Content-Length: %d" % rng.choice(INTERESTING), b"Content-Length:",
+        b"Content-Length: 3, 3",
         b"Content-Length: 3\r\nContent-Length: 4", b"Content-Length: 99999999999999999999999",
         b"Transfer-Encoding: chunked\r\nContent-Length: 3", b"Transfer-Encoding: gzip",
         b"Transfer-Encoding: chunked, chunked", b"Transfer-Encoding: xchunked",

@@ -125,7 +125,8 @@ def _wrong_fields(rng: random.Random) -> bytes:
             del headers[at % len(headers)]
         case 3:
             name = headers[at % len(headers)][0]
-            headers[at % len(headers)] = (name, rng.choice((b"", b"GET", rng.randbytes(20), odd[1])))
+            value = rng.choice((b"", b"GET", rng.randbytes(20), odd[1]))
+            headers[at % len(headers)] = (name, value)
         case _:
             rng.shuffle(headers)
     return block(headers)

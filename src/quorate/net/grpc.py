@@ -119,8 +119,8 @@ class Call(Stream):
         """See `Stream`."""
         if self._partial:
             self._partial += data
-            have = len(self._partial)
-            if have < 5 or have - 5 < int.from_bytes(self._partial[1:5], "big") <= MESSAGE_BYTES_MAX:
+            have, size = len(self._partial), int.from_bytes(self._partial[1:5], "big")
+            if have < 5 or have - 5 < size <= MESSAGE_BYTES_MAX:
                 return self.connection.kept(self, have)
             data, self._partial = bytes(self._partial), bytearray()
         at, end = 0, len(data)

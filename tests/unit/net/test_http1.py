@@ -194,7 +194,8 @@ def test_trailers_without_end(server: Server) -> None:
 def test_trailers_are_no_headers(server: Server) -> None:
     """A few are allowed and ignored."""
     body = b"x" * (2 * HEAD_BYTES_MAX)
-    server.send(CHUNKED + b"%x\r\n%b\r\n0\r\nExpect: 100-continue\r\n\r\n" % (len(body), body) + GET)
+    trailer = b"Expect: 100-continue\r\n"
+    server.send(CHUNKED + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, trailer) + GET)
 
     assert [r.path for r, _ in server.requests] == ["/x", "/version"]
     assert "expect" not in server.requests[0][0].headers
