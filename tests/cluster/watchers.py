@@ -80,7 +80,7 @@ class Result:
     def figures(self) -> tuple[float, float, float]:
         """Median, 99th percentile, greatest, in milliseconds."""
         ordered = sorted(self.latencies_ms)
-        return statistics.median(ordered), ordered[len(ordered) * 99 // 100], ordered[-1]
+        return statistics.median(ordered), ordered[(len(ordered) * 99 - 1) // 100], ordered[-1]
 
     def __str__(self) -> str:
         median, p99, most = self.figures

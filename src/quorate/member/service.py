@@ -31,6 +31,12 @@ class WatchSink(Protocol):
         that keeps it keeps a copy."""
         ...
 
+    def send_all(self, response: rpc.WatchResponse, watch_ids: list[int]) -> None:
+        """The same response to several watches."""
+        for watch_id in watch_ids:
+            response.watch_id = watch_id
+            self.send(response)
+
     def backlog_bytes(self) -> int:
         """Bytes accepted by `send` that the client has not taken yet; the hub pauses above a limit
         and resumes when `WatchStream.drained` is called."""

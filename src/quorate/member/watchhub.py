@@ -7,7 +7,8 @@ Rules: etcd-surface.md §4.4. Invariants:
 - A synced watcher gets events as they are applied. One whose client is slow becomes unsynced
   and is served from history when there is room, in batches of bounded size: a stopped reader
   costs its stream's backlog and one batch.
-- Watchers that a turn gave the same events are sent one response, made once.
+- Watchers that a turn gave the same events are told in one response, made once and sent to all of
+  a stream at once.
 - A watcher that falls below the compacted revision is cancelled with that revision, which itself
   can still be given.
 
@@ -33,8 +34,12 @@ _FILTERED: dict[int, int] = {
     rpc.WatchCreateRequest.FilterType.NODELETE: kv_pb2.Event.DELETE}
 """The type of events that each filter keeps away."""
 
-Made = dict[tuple[int, ...], rpc.WatchResponse]
-"""Responses of one flush, by whether they tell previous values and the events in them."""
+SEND_BYTES = 64 << 10
+"""Sent to watchers of a stream before its backlog is looked at again."""
+
+Same = tuple[int, ...]
+"""What watchers have in common that are told the same: whether they want previous values, and which
+events they wait for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -203,11 +208,7 @@ class WatchHub:
         back soon."""
         if self._touched:
             touched, self._touched = self._touched, {}
-            made: Made = {}
-            for watcher in touched:
-                events, watcher.pending = watcher.pending, []
-                if watcher.open:
-                    self._send(watcher, events, events[-1].revision + 1, made)
+            self._tell_all(touched)
         self._told = self.machine.revision
         self.lagging = False
         for stream in list(self._behind):
@@ -276,26 +277,54 @@ class WatchHub:
             watcher.pending.append(event)
             self._touched[watcher] = None
 
-    def _send(
-        self, watcher: Watcher, events: list[Event], next_revision: int, made: Made
-    ) -> None:
-        """Send whole revisions, or fall back to history when the client is slow."""
-        if not self._has_room(watcher.stream):
-            self._lag(watcher)
-            return
-        watcher.next_revision = next_revision
-        watcher.sent_since_progress = True
-        which = (watcher.prev_kv, *map(id, events))
-        response = made.get(which)
-        if response is None:
-            response = made[which] = self._tell(events, prev_kv=watcher.prev_kv)
-        response.watch_id = watcher.id
-        if not watcher.fragment:
-            return watcher.stream.sink.send(response)
-        for part in _fragments(response, self._limits.watch_fragment_bytes):
-            watcher.stream.sink.send(part)
+    def _tell_all(self, touched: Iterable[Watcher]) -> None:
+        """Send what waits for these watchers."""
+        groups: dict[Same, dict[Stream, list[Watcher]]] = {}
+        waiting: dict[Same, list[Event]] = {}  # also keeps events, and so their ids, alive
+        for watcher in touched:
+            events, watcher.pending = watcher.pending, []
+            same = (watcher.prev_kv, *map(id, events))
+            streams = groups.get(same)
+            if streams is None:
+                streams = groups[same] = {}
+                waiting[same] = events
+            streams.setdefault(watcher.stream, []).append(watcher)
+        for same, streams in groups.items():
+            events = waiting[same]
+            response = self._tell(events, bool(same[0]))
+            at_once = max(1, SEND_BYTES // (response.ByteSize() + 1))
+            for watchers in streams.values():
+                for at in range(0, len(watchers), at_once):
+                    self._send(watchers[at:at + at_once], response, events[-1].revision + 1)
 
-    def _tell(self, events: list[Event], *, prev_kv: bool) -> rpc.WatchResponse:
+    def _send(
+        self, watchers: list[Watcher], response: rpc.WatchResponse, next_revision: int
+    ) -> None:
+        """Send whole revisions to some of one stream, or fall back to history when the client is
+        slow."""
+        watchers = [watcher for watcher in watchers if watcher.open]
+        if not watchers:
+            return
+        stream = watchers[0].stream
+        if not self._has_room(stream):
+            for watcher in watchers:
+                self._lag(watcher)
+            return
+        whole: list[int] = []
+        large = response.ByteSize() > self._limits.watch_fragment_bytes
+        for watcher in watchers:
+            watcher.next_revision = next_revision
+            watcher.sent_since_progress = True
+            if not (large and watcher.fragment):
+                whole.append(watcher.id)
+                continue
+            response.watch_id = watcher.id
+            for part in _fragments(response, self._limits.watch_fragment_bytes):
+                stream.sink.send(part)
+        if whole:
+            stream.sink.send_all(response, whole)
+
+    def _tell(self, events: list[Event], prev_kv: bool) -> rpc.WatchResponse:
         response = self.response(0)
         for event in events:
             out = response.events.add(type=event.type, kv=event.kv)
@@ -325,7 +354,7 @@ class WatchHub:
             self._limits.watch_history_events, self._limits.watch_history_bytes)
         wanted = [event for event in events if event.type not in watcher.unwanted]
         if wanted:
-            self._send(watcher, wanted, next_revision, {})
+            self._send([watcher], self._tell(wanted, watcher.prev_kv), next_revision)
         else:
             watcher.next_revision = max(watcher.next_revision, next_revision)
         if not watcher.open:  # closed by the sink itself

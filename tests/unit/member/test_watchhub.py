@@ -6,6 +6,7 @@ import pytest
 
 from quorate.disk.memory_backend import MemoryBackend
 from quorate.member.limits import Limits
+from quorate.member.service import WatchSink
 from quorate.member.watchhub import Stream, WatchHub
 from quorate.state.errors import Problem, Refused
 from quorate.state.machine import Machine
@@ -15,7 +16,7 @@ Create = rpc.WatchCreateRequest
 TOO_MUCH = Limits().watch_backlog_bytes + 1
 
 
-class Sink:
+class Sink(WatchSink):
     """A client that may be slow."""
 
     def __init__(self) -> None:
