@@ -55,7 +55,7 @@ RENEWAL_MS_MAX = 100.0
 GROWTH_BYTES_MAX = 24 * MIB
 """Of the member's own memory over one kind, when all its connections are closed."""
 
-PEAK_BYTES_MAX = 96 * MIB
+PEAK_BYTES_MAX = 64 * MIB
 """Above what it had before, while one kind is sent by one client."""
 
 CLOSED_S_MAX = 5.0

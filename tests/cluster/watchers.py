@@ -32,7 +32,7 @@ STREAMS = 10
 """Of each connection; the watches are spread over them evenly."""
 
 PROGRAMS = {"quorate": [sys.executable, "-m", "quorate.cli.serve"], "etcd": ["etcd"]}
-STOPPED_BYTES_MAX = 32 * MIB
+STOPPED_BYTES_MAX = 16 * MIB
 """What two clients that stopped reading may cost: 1 MiB of backlog each (`watch_backlog_bytes`), a
 batch from history, what the socket's transport keeps, and slack for the allocator."""
 
