@@ -41,8 +41,8 @@ EVENT_BYTES = 32 << 10
 
 
 LOG_BYTES = 80 << 20
-"""More than the member keeps of its log in memory (`log_bytes`): after so many bytes of events it
-needs no more than it will always need."""
+"""More than the member keeps of its log in memory (`log_bytes`), which grows until it is cut: while
+so many bytes of events pass it needs the most that it will ever need for them."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def stopped(program: str, total_bytes: int) -> Stopped:
 
         pass_events(max(count, LOG_BYTES // EVENT_BYTES))
         most = 0
-        before = pass_events(count)
+        before = pass_events(max(count, LOG_BYTES // EVENT_BYTES))
         reading = most
         half = [Watches(one.client_port, watched),  # reads nothing
                 Watches(one.client_port, watched, window=65_535)]  # and this grants nothing
