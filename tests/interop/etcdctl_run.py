@@ -50,8 +50,8 @@ ALWAYS: tuple[tuple[str, str], ...] = (
 CELL = r"(?:,| +\|) +"
 OWN: dict[str, tuple[str, str | Callable[[re.Match[str]], str]]] = {
     "took": (r'("took":)[\d.e-]+|\b\d+(?:\.\d+)?(?:ns|µs|ms|s)\b', r"\1<took>"),
-    "session": (r"/[0-9a-f]{15,16}\b", "/<session>"),
-    "lease": (r'("(?:ID|id|lease)" ?: ?)\d{17,19}|\b[0-9a-f]{16}\b', r"\1<lease>"),
+    "session": (r"/[0-9a-f]{10,16}\b", "/<session>"),
+    "lease": (r'("(?:ID|id|lease)" ?: ?)\d{12,19}|\b[0-9a-f]{16}\b', r"\1<lease>"),
     "left": (r'(remaining\()\d+(?=s\))|("ttl":|"TTL" : )\d+', r"\1\2<left>"),
     "size": (r'\b\d+(?:\.\d+)? [kM]?B\b|(ize(?:InUse)?" ?: ?)\d+', r"\1<size>"),
     "index": (r'(raftTerm":|[Ii]ndex" ?: ?)\d+', r"\1<index>"),

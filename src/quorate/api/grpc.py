@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message as Proto
@@ -18,7 +19,7 @@ from quorate.api.leaderless import Leaderless
 from quorate.api.methods import Unary, bound
 from quorate.api.queues import Cancel
 from quorate.api.snapshot import SnapshotCall
-from quorate.member.service import Done, Service, WatchStream
+from quorate.member.service import Done, Service, WatchSink, WatchStream
 from quorate.net.grpc import Call, Method
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import (
@@ -261,7 +262,7 @@ class _Leaders:
         _refuse(self._call, reason)
 
 
-class _Watch:
+class _Watch(WatchSink):
     """A `service.WatchSink` on a call."""
 
     stream: WatchStream
@@ -284,6 +285,14 @@ class _Watch:
         """See `WatchSink`."""
         self._call.send(response.SerializeToString())
 
+    def send_all(self, response: rpc.WatchResponse, watch_ids: list[int]) -> None:
+        """See `WatchSink`. The id comes last, so that what comes before it is the same bytes."""
+        if len(watch_ids) == 1:
+            return super().send_all(response, watch_ids)
+        response.watch_id = 0
+        same = response.SerializeToString()
+        return self._call.send_several([same + _watch_id(one) for one in watch_ids])
+
     def backlog_bytes(self) -> int:
         """See `WatchSink`."""
         return self._call.buffered()
@@ -295,6 +304,12 @@ class _Watch:
             self._call.finish()
         else:
             _refuse(self._call, reason)
+
+
+@lru_cache(maxsize=10_000)
+def _watch_id(watch_id: int) -> bytes:
+    """The field of a response."""
+    return rpc.WatchResponse(watch_id=watch_id).SerializeToString()
 
 
 class _Renewals:

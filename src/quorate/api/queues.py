@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message as Proto
 
 from quorate.api.errors import Code, form
-from quorate.member.service import Service
+from quorate.member.service import Service, WatchSink
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
@@ -84,7 +84,7 @@ def rewrite(key: bytes, create_revision: int, value: bytes, lease: int) -> rpc.T
         success=[rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))])
 
 
-class Feed:
+class Feed(WatchSink):
     """A `WatchSink` for watches of one member's own: what happens to ranges from a revision on."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Feed:
     ) -> None:
         self._take = take
         self._lost = lost
-        self.backlog_bytes = backlog_bytes
+        self._backlog_bytes = backlog_bytes
         self._closed = False
         self._stream = service.watch(self)
         self.drained = self._stream.drained
@@ -106,6 +106,10 @@ class Feed:
         """See `WatchSink`."""
         if not self._closed and (response.events or response.canceled):
             self._take(response)
+
+    def backlog_bytes(self) -> int:
+        """See `WatchSink`."""
+        return self._backlog_bytes()
 
     def end(self, reason: Refused | None) -> None:
         """See `WatchSink`."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from quorate.api.errors import SHUTDOWN, form
-from quorate.member.service import Service, WatchStream
+from quorate.member.service import Service, WatchSink, WatchStream
 from quorate.net.http1 import Exchange
 from quorate.state.errors import Refused
 from quorate.wire import gateway
 from quorate.wire._generated import rpc_pb2 as rpc
 
 
-class WatchExchange:
+class WatchExchange(WatchSink):
     """A `service.WatchSink` on an exchange."""
 
     def __init__(

@@ -31,6 +31,10 @@ class Limits:
     watch_history_events: int = 1_000
     """Events read from history for one watcher in one turn; keeps a turn short."""
 
+    watch_history_bytes: int = 1 << 20
+    """Of keys and values in such a batch, whole revisions excepted; what a client that stopped
+    reading may cost besides its backlog."""
+
     watch_fragment_bytes: int = 1_572_864 + 512 * 1024
     """Message size above which a watcher that allows it gets fragments (surface §4.4 rule 4)."""
 

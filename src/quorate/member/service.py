@@ -26,7 +26,16 @@ class WatchSink(Protocol):
     """Where a watch stream's responses go. Calls come on the member's thread; the sink may close
     its stream during one."""
 
-    def send(self, response: rpc.WatchResponse) -> None: ...
+    def send(self, response: rpc.WatchResponse) -> None:
+        """One response, which is the caller's: it may be sent to others with another id, so a sink
+        that keeps it keeps a copy."""
+        ...
+
+    def send_all(self, response: rpc.WatchResponse, watch_ids: list[int]) -> None:
+        """The same response to several watches."""
+        for watch_id in watch_ids:
+            response.watch_id = watch_id
+            self.send(response)
 
     def backlog_bytes(self) -> int:
         """Bytes accepted by `send` that the client has not taken yet; the hub pauses above a limit

@@ -263,8 +263,8 @@ class MemberService:
         except Refused as refused:
             return done(refused)
         if not self._upkeep.admits(request):
-            self._wake()
-            return done(Refused(Problem.NO_SPACE))
+            self._upkeep.refuse(done)
+            return self._wake()
         self._core.propose(request, done)
         return self._wake()
 

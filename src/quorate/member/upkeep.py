@@ -13,6 +13,8 @@ from google.protobuf.message import Message as Proto
 from quorate.member.autocompact import AutoCompactor, Retention
 from quorate.member.core import MemberCore
 from quorate.member.quota import Quota
+from quorate.member.service import Done
+from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
 log = logging.getLogger(__name__)
@@ -35,17 +37,25 @@ class Upkeep:
         self._compactor = AutoCompactor(retention)
         self._asked_at = core.now
         self._proposed_at = -PROPOSE_S
+        self._proposing = False
+        self._refused: list[Done] = []
 
     def admits(self, request: Proto) -> bool:
-        """Whether there is room for a request; if not, everybody will hear of it."""
+        """Whether there is room for a request; if not, answer it by `refuse`."""
         core, quota = self._core, self.quota
         if quota.stale(core.now):
             quota.measured(core.now, core.backend.size().in_use)
-        if not quota.exceeds(request):
-            return True
-        if not core.machine.alarms.has(core.config.member_id, _NOSPACE):
-            self._alarm(core.now, _ACTIVATE)
-        return False
+        return not quota.exceeds(request)
+
+    def refuse(self, done: Done) -> None:
+        """Tells a client that there is no room, once it can see the alarm (or that cannot be
+        raised), as etcd does."""
+        if not self._core.machine.alarms.has(self._core.config.member_id, _NOSPACE):
+            self._alarm(self._core.now, _ACTIVATE)
+        if self._proposing:
+            self._refused.append(done)
+        else:
+            done(Refused(Problem.NO_SPACE))
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -64,14 +74,21 @@ class Upkeep:
                 core.propose(rpc.CompactionRequest(revision=target), _ignore, own=True)
 
     def _alarm(self, now: float, action: rpc.AlarmRequest.AlarmAction) -> None:
-        if now - self._proposed_at < PROPOSE_S:
+        if self._proposing or now - self._proposed_at < PROPOSE_S:
             return
-        self._proposed_at = now
+        self._proposed_at, self._proposing = now, True
         log.warning("the store has %s its space quota of %d bytes",
                     "reached" if action == _ACTIVATE else "room again below",
                     self.quota.limit_bytes)
         self._core.propose(rpc.AlarmRequest(
-            action=action, memberID=self._core.config.member_id, alarm=_NOSPACE), _ignore, own=True)
+            action=action, memberID=self._core.config.member_id, alarm=_NOSPACE),
+            self._proposed, own=True)
+
+    def _proposed(self, _outcome: object) -> None:
+        self._proposing = False
+        refused, self._refused = self._refused, []
+        for done in refused:
+            done(Refused(Problem.NO_SPACE))
 
 
 def _ignore(_outcome: object) -> None:

@@ -5,11 +5,15 @@ Rules: etcd-surface.md §4.4. Invariants:
   revision it has not been given.
 - Events of one revision are never split over messages (unless the client allows fragments).
 - A synced watcher gets events as they are applied. One whose client is slow becomes unsynced
-  and is served from history when there is room, so a stopped reader costs bounded memory.
+  and is served from history when there is room, in batches of bounded size: a stopped reader
+  costs its stream's backlog and one batch.
+- Watchers that a turn gave the same events are told in one response, made once and sent to all of
+  a stream at once.
 - A watcher that falls below the compacted revision is cancelled with that revision, which itself
   can still be given.
 
-Not here: the history itself (state/mvcc.py), encodings and sockets (api/).
+Not here: which watchers a key matches (watchindex.py), the history itself (state/mvcc.py),
+encodings and sockets (api/).
 """
 
 from __future__ import annotations
@@ -19,13 +23,23 @@ from dataclasses import dataclass, field
 
 from quorate.member.limits import Limits
 from quorate.member.service import WatchSink
+from quorate.member.watchindex import WatchIndex
 from quorate.state.errors import Refused
 from quorate.state.machine import Machine
 from quorate.state.mvcc import Event
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
-NO_PUT = rpc.WatchCreateRequest.FilterType.NOPUT
-NO_DELETE = rpc.WatchCreateRequest.FilterType.NODELETE
+_FILTERED: dict[int, int] = {
+    rpc.WatchCreateRequest.FilterType.NOPUT: kv_pb2.Event.PUT,
+    rpc.WatchCreateRequest.FilterType.NODELETE: kv_pb2.Event.DELETE}
+"""The type of events that each filter keeps away."""
+
+SEND_BYTES = 64 << 10
+"""Sent to watchers of a stream before its backlog is looked at again."""
+
+Same = tuple[int, ...]
+"""What watchers have in common that are told the same: whether they want previous values, and which
+events they wait for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +51,9 @@ class Watcher:
     key: bytes
     range_end: bytes
     next_revision: int
-    filters: frozenset[int]
+    unwanted: frozenset[int]
+    """Types of events."""
+
     prev_kv: bool
     fragment: bool
     progress_notify: bool
@@ -50,12 +66,6 @@ class Watcher:
         """Whether nobody has closed it meanwhile, which a sink may do while it is sent to."""
         return self.stream.watchers.get(self.id) is self
 
-    def matches(self, key: bytes) -> bool:
-        """Whether the key is watched."""
-        if not self.range_end:
-            return key == self.key
-        return key >= self.key and (self.range_end == b"\0" or key < self.range_end)
-
 
 class Stream:
     """One client stream (`service.WatchStream`)."""
@@ -63,6 +73,9 @@ class Stream:
     def __init__(self, hub: WatchHub, sink: WatchSink) -> None:
         self.sink = sink
         self.watchers: dict[int, Watcher] = {}
+        self.unsynced: dict[Watcher, None] = {}
+        """Those that history serves, the next one first."""
+
         self._hub = hub
         self._next_id = 0
 
@@ -96,7 +109,8 @@ class Stream:
         current = self._hub.machine.revision
         start = create.start_revision or current + 1
         watcher = Watcher(
-            self, watch_id, key, range_end, start, frozenset(create.filters),
+            self, watch_id, key, range_end, start,
+            frozenset(_FILTERED[one] for one in create.filters if one in _FILTERED),
             create.prev_kv, create.fragment, create.progress_notify, synced=start > current)
         self.watchers[watch_id] = watcher
         response = self._hub.response(watch_id)
@@ -139,9 +153,10 @@ class WatchHub:
         self._told = machine.revision
         """Up to here synced watchers have been given, or told by progress, everything."""
         self._streams: dict[Stream, None] = {}
-        self._by_key: dict[bytes, dict[Watcher, None]] = {}
-        self._ranges: dict[Watcher, None] = {}
-        self._unsynced: dict[Watcher, None] = {}
+        self._synced: WatchIndex[Watcher] = WatchIndex()
+        self._behind: dict[Stream, None] = {}
+        """Streams with watchers that history serves."""
+
         self._touched: dict[Watcher, None] = {}
         self.lagging = False
 
@@ -157,6 +172,7 @@ class WatchHub:
     def close(self, stream: Stream) -> None:
         """Forget the stream and its watchers."""
         self._streams.pop(stream, None)
+        self._behind.pop(stream, None)
         for watcher in stream.watchers.values():
             self.remove(watcher)
         stream.watchers.clear()
@@ -172,24 +188,19 @@ class WatchHub:
         if watcher.synced:
             self._attach(watcher)
         else:
-            self._unsynced[watcher] = None
+            self._fall_behind(watcher)
 
     def remove(self, watcher: Watcher) -> None:
         """Stop serving a watcher."""
         self._detach(watcher)
-        self._unsynced.pop(watcher, None)
+        self._keep_up(watcher)
         self._touched.pop(watcher, None)
 
     def publish(self, events: Iterable[Event]) -> None:
         """Events of one revision that was just applied."""
         for event in events:
-            key = event.kv.key
-            exact = self._by_key.get(key)
-            if exact:
-                for watcher in exact:
-                    self._offer(watcher, event)
-            for watcher in self._ranges:
-                if watcher.matches(key):
+            for group in self._synced.matching(event.kv.key):
+                for watcher in group:
                     self._offer(watcher, event)
 
     def flush(self) -> None:
@@ -197,15 +208,11 @@ class WatchHub:
         back soon."""
         if self._touched:
             touched, self._touched = self._touched, {}
-            for watcher in touched:
-                events, watcher.pending = watcher.pending, []
-                if watcher.open:
-                    self._send(watcher, events, events[-1].revision + 1)
+            self._tell_all(touched)
         self._told = self.machine.revision
         self.lagging = False
-        if self._unsynced:
-            for watcher in list(self._unsynced):
-                self.lagging |= self._catch_up(watcher)
+        for stream in list(self._behind):
+            self.lagging |= self._serve(stream)
 
     def restart(self) -> None:
         """The state was replaced by a snapshot: all watchers continue from history."""
@@ -214,10 +221,8 @@ class WatchHub:
                 self._lag(watcher)
 
     def drained(self, stream: Stream) -> None:
-        """The stream has room: its watchers that lag are served at the next flush."""
-        for watcher in list(stream.watchers.values()):
-            if watcher in self._unsynced:  # catching up may find that it must be cancelled
-                self._catch_up(watcher)
+        """The stream has room: its watchers that lag are served."""
+        self._serve(stream)
 
     def progress(self, stream: Stream) -> None:
         """Answer a progress request, if all watchers of the stream are synced (§4.4 rule 6)."""
@@ -239,18 +244,23 @@ class WatchHub:
 
     def _attach(self, watcher: Watcher) -> None:
         watcher.synced = True
-        if watcher.range_end:
-            self._ranges[watcher] = None
-        else:
-            self._by_key.setdefault(watcher.key, {})[watcher] = None
+        self._synced.add(watcher.key, watcher.range_end, watcher)
 
     def _detach(self, watcher: Watcher) -> None:
-        self._ranges.pop(watcher, None)
-        exact = self._by_key.get(watcher.key)
-        if exact is not None:
-            exact.pop(watcher, None)
-            if not exact:
-                del self._by_key[watcher.key]
+        self._synced.discard(watcher.key, watcher.range_end, watcher)
+
+    def _fall_behind(self, watcher: Watcher) -> None:
+        watcher.stream.unsynced[watcher] = None
+        self._behind[watcher.stream] = None
+
+    def _keep_up(self, watcher: Watcher) -> None:
+        unsynced = watcher.stream.unsynced
+        unsynced.pop(watcher, None)
+        if not unsynced:
+            self._behind.pop(watcher.stream, None)
+
+    def _has_room(self, stream: Stream) -> bool:
+        return stream.sink.backlog_bytes() <= self._limits.watch_backlog_bytes
 
     def _lag(self, watcher: Watcher) -> None:
         """From history, and from there after what it was given, or told by progress."""
@@ -260,53 +270,99 @@ class WatchHub:
         watcher.pending = []
         self._touched.pop(watcher, None)
         self._detach(watcher)
-        self._unsynced[watcher] = None
+        self._fall_behind(watcher)
 
     def _offer(self, watcher: Watcher, event: Event) -> None:
-        if event.revision >= watcher.next_revision and _wanted(watcher, event):
+        if event.revision >= watcher.next_revision and event.type not in watcher.unwanted:
             watcher.pending.append(event)
             self._touched[watcher] = None
 
-    def _send(self, watcher: Watcher, events: list[Event], next_revision: int) -> None:
-        """Send whole revisions, or fall back to history when the client is slow."""
-        if watcher.stream.sink.backlog_bytes() > self._limits.watch_backlog_bytes:
-            self._lag(watcher)
+    def _tell_all(self, touched: Iterable[Watcher]) -> None:
+        """Send what waits for these watchers."""
+        groups: dict[Same, dict[Stream, list[Watcher]]] = {}
+        waiting: dict[Same, list[Event]] = {}  # also keeps events, and so their ids, alive
+        for watcher in touched:
+            events, watcher.pending = watcher.pending, []
+            same = (watcher.prev_kv, *map(id, events))
+            streams = groups.get(same)
+            if streams is None:
+                streams = groups[same] = {}
+                waiting[same] = events
+            streams.setdefault(watcher.stream, []).append(watcher)
+        for same, streams in groups.items():
+            events = waiting[same]
+            response = self._tell(events, bool(same[0]))
+            at_once = max(1, SEND_BYTES // (response.ByteSize() + 1))
+            for watchers in streams.values():
+                for at in range(0, len(watchers), at_once):
+                    self._send(watchers[at:at + at_once], response, events[-1].revision + 1)
+
+    def _send(
+        self, watchers: list[Watcher], response: rpc.WatchResponse, next_revision: int
+    ) -> None:
+        """Send whole revisions to some of one stream, or fall back to history when the client is
+        slow."""
+        watchers = [watcher for watcher in watchers if watcher.open]
+        if not watchers:
             return
-        watcher.next_revision = next_revision
-        watcher.sent_since_progress = True
-        response = self.response(watcher.id)
+        stream = watchers[0].stream
+        if not self._has_room(stream):
+            for watcher in watchers:
+                self._lag(watcher)
+            return
+        whole: list[int] = []
+        large = response.ByteSize() > self._limits.watch_fragment_bytes
+        for watcher in watchers:
+            watcher.next_revision = next_revision
+            watcher.sent_since_progress = True
+            if not (large and watcher.fragment):
+                whole.append(watcher.id)
+                continue
+            response.watch_id = watcher.id
+            for part in _fragments(response, self._limits.watch_fragment_bytes):
+                stream.sink.send(part)
+        if whole:
+            stream.sink.send_all(response, whole)
+
+    def _tell(self, events: list[Event], prev_kv: bool) -> rpc.WatchResponse:
+        response = self.response(0)
         for event in events:
             out = response.events.add(type=event.type, kv=event.kv)
-            if watcher.prev_kv:
+            if prev_kv:
                 previous = self.machine.previous(event.kv.key, event.revision)
                 if previous is not None:
                     out.prev_kv.CopyFrom(previous)
-        size = self._limits.watch_fragment_bytes
-        for part in _fragments(response, size) if watcher.fragment else (response,):
-            watcher.stream.sink.send(part)
+        return response
+
+    def _serve(self, stream: Stream) -> bool:
+        """A batch from history for each watcher of a stream that lags, while there is room; True
+        if there is more to serve and room for it."""
+        more = False
+        for watcher in list(stream.unsynced):
+            if not self._has_room(stream):
+                return False
+            more |= watcher.open and self._catch_up(watcher)
+        return more and self._has_room(stream)
 
     def _catch_up(self, watcher: Watcher) -> bool:
-        """Serve one batch from history; True if there is more to serve and room for it."""
-        if not watcher.open:
-            return False
-        if watcher.stream.sink.backlog_bytes() > self._limits.watch_backlog_bytes:
-            return False
+        """Serve one batch from history; True if there is more to serve."""
         if watcher.next_revision < self.machine.compact_revision:
             self._cancel_compacted(watcher)
             return False
         events, next_revision = self.machine.events_since(
             watcher.next_revision, watcher.key, watcher.range_end,
-            self._limits.watch_history_events)
-        wanted = [event for event in events if _wanted(watcher, event)]
+            self._limits.watch_history_events, self._limits.watch_history_bytes)
+        wanted = [event for event in events if event.type not in watcher.unwanted]
         if wanted:
-            self._send(watcher, wanted, next_revision)
+            self._send([watcher], self._tell(wanted, watcher.prev_kv), next_revision)
         else:
             watcher.next_revision = max(watcher.next_revision, next_revision)
         if not watcher.open:  # closed by the sink itself
             return False
+        self._keep_up(watcher)
         if watcher.next_revision <= self.machine.revision:
+            self._fall_behind(watcher)  # as the last one: others of the stream have their turn
             return True
-        self._unsynced.pop(watcher, None)
         self._attach(watcher)
         return False
 
@@ -318,11 +374,6 @@ class WatchHub:
         response.canceled = True
         response.compact_revision = self.machine.compact_revision
         watcher.stream.sink.send(response)
-
-
-def _wanted(watcher: Watcher, event: Event) -> bool:
-    unwanted = NO_DELETE if event.type == kv_pb2.Event.DELETE else NO_PUT
-    return unwanted not in watcher.filters
 
 
 def _fragments(response: rpc.WatchResponse, bytes_max: int) -> list[rpc.WatchResponse]:

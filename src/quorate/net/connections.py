@@ -14,6 +14,10 @@ import socket
 from contextlib import suppress
 from typing import Protocol
 
+READ_BYTES_MUCH = 128 << 10
+"""Of one read. A client that sends so much at once has more ready, and the loop would read it up to
+32 times before it looks at anybody else; it is read again in the next turn instead."""
+
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 

@@ -71,7 +71,7 @@ class Method:
 class Call(Stream):
     """One call."""
 
-    __slots__ = ("_head", "_method", "_parts", "_parts_bytes", "_started", "_timer", "messages",
+    __slots__ = ("_head", "_method", "_partial", "_started", "_timer", "messages",
                  "on_drained", "on_end", "on_lost", "on_message", "taken")
 
     def __init__(
@@ -80,8 +80,8 @@ class Call(Stream):
         super().__init__(connection, stream_id)
         self._head = head
         self._method = method
-        self._parts: list[bytes] = []
-        self._parts_bytes = 0
+        self._partial = bytearray()
+        """Of a message that is not complete: one object, however small the frames."""
         self._started = False
         self._timer: asyncio.TimerHandle | None = None
         self.messages = 0
@@ -117,13 +117,12 @@ class Call(Stream):
 
     def received(self, data: bytes) -> None:
         """See `Stream`."""
-        if self._parts:
-            self._parts.append(data)
-            self._parts_bytes += len(data)
-            if self._parts_bytes - 5 < self._wanted():
-                return self.connection.kept(self, self._parts_bytes)
-            data = b"".join(self._parts)
-            self._parts = []
+        if self._partial:
+            self._partial += data
+            have, size = len(self._partial), int.from_bytes(self._partial[1:5], "big")
+            if have < 5 or have - 5 < size <= MESSAGE_BYTES_MAX:
+                return self.connection.kept(self, have)
+            data, self._partial = bytes(self._partial), bytearray()
         at, end = 0, len(data)
         while end - at >= 5 and not self.finished:
             size = int.from_bytes(data[at + 1:at + 5], "big")
@@ -137,17 +136,9 @@ class Call(Stream):
             self._message(data[at + 5:at + 5 + size])
             at += 5 + size
         if at < end and not self.finished:
-            self._parts = [data[at:]]
-        self._parts_bytes = end - at
-        self.connection.kept(self, self._parts_bytes)
+            self._partial += data[at:]
+        self.connection.kept(self, len(self._partial))
         return None
-
-    def _wanted(self) -> int:
-        head = self._parts[0]
-        if len(head) < 5:
-            head = self._parts[0] = b"".join(self._parts)
-            del self._parts[1:]
-        return int.from_bytes(head[1:5], "big") if len(head) >= 5 else 0
 
     def _message(self, message: bytes) -> None:
         self.messages += 1
@@ -161,7 +152,7 @@ class Call(Stream):
 
     def complete(self) -> None:
         """See `Stream`."""
-        if self._parts_bytes:
+        if self._partial:
             return self.fail(INTERNAL, "grpc: the last message is cut off")
         if self._method.unary:
             if not self.messages:
@@ -198,6 +189,12 @@ class Call(Stream):
         """One message of a stream."""
         self.open()
         self.send_data(b"\x00" + len(message).to_bytes(4, "big") + message)
+
+    def send_several(self, messages: list[bytes]) -> None:
+        """Messages of a stream, in as few frames as they fit in."""
+        self.open()
+        self.send_data(b"".join([
+            part for one in messages for part in (b"\0", len(one).to_bytes(4, "big"), one)]))
 
     def open(self) -> None:
         """Let the client know that the call was taken, before there is a message."""

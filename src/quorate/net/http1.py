@@ -19,7 +19,7 @@ from typing import Protocol
 
 import httptools
 
-from quorate.net.connections import Connections, Link
+from quorate.net.connections import READ_BYTES_MUCH, Connections, Link
 
 HEAD_BYTES_MAX = 64 << 10
 BODY_BYTES_MAX = 4 << 20
@@ -30,6 +30,9 @@ PIPELINE_MAX = 64
 
 REQUEST_SECONDS_MAX = 15.0
 """From the first byte of a request to its last."""
+
+_LINE_BYTES = 4
+"""Of a header besides name and value."""
 
 REASONS = {
     200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
@@ -194,7 +197,7 @@ class Http1Protocol(asyncio.Protocol):
         self._handler = handler
         self._connections = connections
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._link: Link | None = None
         self._waiting: deque[Exchange] = deque()
         self._flushing = self._reading_paused = False
@@ -207,8 +210,7 @@ class Http1Protocol(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._continued = False
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body: bytes | bytearray = b""
         self._sink: BodySink | None = None
         self._exchange: Exchange | None = None
         self._request: Request | None = None
@@ -234,6 +236,8 @@ class Http1Protocol(asyncio.Protocol):
             if exchange.on_disconnected is not None:
                 exchange.on_disconnected()
         self._waiting.clear()
+        self._reset()
+        self._parser = None  # it knows this object, which would wait for the garbage collector
 
     def abort(self) -> None:
         """Close now."""
@@ -263,6 +267,8 @@ class Http1Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self._parser is None:
+            return
         if self._began is None:
             self._began = self._loop.time()
         if self._request is None:
@@ -284,6 +290,19 @@ class Http1Protocol(asyncio.Protocol):
         if self._began is not None and self._link is not None:
             self._link.quick_ack()
             self._continue(self._link)
+        if len(data) >= READ_BYTES_MUCH:
+            self._read_later()
+
+    def _read_later(self) -> None:
+        """Let others have their turn."""
+        if self._link is None or self._reading_paused or self._link.transport.is_closing():
+            return
+        self._link.transport.pause_reading()
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._link is not None and not self._reading_paused:
+            self._link.transport.resume_reading()
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
@@ -294,11 +313,19 @@ class Http1Protocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header."""
-        self._headers.append((name, value))
+        """httptools: one header, or a trailer after a body in chunks, which nobody reads."""
+        if self._request is None:
+            self._headers.append((name, value))
+            return
+        self._head_bytes += len(name) + len(value) + _LINE_BYTES
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise _TooLarge(431, f"head and trailers are larger than {HEAD_BYTES_MAX} bytes")
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there."""
+        self._head_bytes = 0
+        if self._parser is None:
+            return
         path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode("latin-1")
         self._request = Request(method, path, query, self._headers)
@@ -321,24 +348,27 @@ class Http1Protocol(asyncio.Protocol):
             self._began = self._loop.time()
             self._sink.write(body)
             return
-        self._body_bytes += len(body)
-        if self._body_bytes > BODY_BYTES_MAX:
+        if len(self._body) + len(body) > BODY_BYTES_MAX:
             raise _TooLarge(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
-        self._body.append(body)
+        if not self._body:
+            self._body = body
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += body
 
     def on_message_complete(self) -> None:
         """httptools: the request is complete."""
         self._began = None
-        request, exchange = self._request, self._exchange
-        self._request = None
-        self._head_bytes = 0
+        request, exchange, sink, body = self._request, self._exchange, self._sink, self._body
+        self._reset()
+        self._head_bytes = 0  # that of trailers
         if request is None or exchange is None:
             return
-        if self._sink is not None:
-            sink, self._sink = self._sink, None
+        if sink is not None:
             sink.end()
         else:
-            request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            request.body = bytes(body)
             self._handler.on_request(request, exchange)
         if len(self._waiting) >= PIPELINE_MAX and self._link is not None:
             self._reading_paused = True

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from quorate.net.connections import Connections, Link
+from quorate.net.connections import READ_BYTES_MUCH, Connections, Link
 from quorate.net.flood import KEEP_ALIVE, FloodGuard, KeepAlive, PingPolicy
 from quorate.net.frames import (
     ACK, DATA, END_STREAM, FRAME_BYTES_MAX, GOAWAY, HEADERS, INITIAL_WINDOW, MAX_FRAME, PADDED,
@@ -55,8 +55,7 @@ class Http2Protocol(Outlet):
         keep_alive: KeepAlive = KEEP_ALIVE,
     ) -> None:
         self._opener = opener
-        super().__init__(connections)
-        self._loop = loop
+        super().__init__(connections, loop)
         self._keep_alive = keep_alive
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[Stream, None] = {}
@@ -103,6 +102,7 @@ class Http2Protocol(Outlet):
         for stream in streams.values():
             stream.finished = True
             stream.lost()
+        self._reader.drop()
 
     def close_if_idle(self) -> None:
         """Take no new streams; close when there is none left."""
@@ -141,6 +141,8 @@ class Http2Protocol(Outlet):
             self._fail(fatal)
             return
         self._credit()
+        if len(data) >= READ_BYTES_MUCH:
+            self.read_later()
         if self._reader.between_frames:
             self._began = None
             return

@@ -1,5 +1,5 @@
-"""The writing half of a connection: what a loop turn brings leaves as one write, and a client that
-does not read what it is sent is not read.
+"""The writing half of a connection: what a loop turn brings leaves as one write, a client that
+does not read what it is sent is not read, and one that sends much is read in turn with others.
 
 Not here: what is written (http2.py).
 """
@@ -17,8 +17,9 @@ UNREAD_BYTES_MAX = 4 << 20
 class Outlet(asyncio.Protocol):
     """Base of a protocol."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
         self._connections = connections
+        self._loop = loop
         self._link: Link | None = None
         self._out: list[bytes] = []
         self._flushing = self._reading_paused = False
@@ -66,6 +67,17 @@ class Outlet(asyncio.Protocol):
                 link.transport.pause_reading()
         if self.over:
             link.transport.close()
+
+    def read_later(self) -> None:
+        """Let others have their turn before more is read."""
+        if self._link is None or self._reading_paused or self._link.transport.is_closing():
+            return
+        self._link.transport.pause_reading()
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._link is not None and not self._reading_paused:
+            self._link.transport.resume_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""

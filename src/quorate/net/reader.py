@@ -62,6 +62,11 @@ class FrameReader:
             at = stop
         self._buffer = data[at:]
 
+    def drop(self) -> None:
+        """The connection is gone: let go of its bytes, and of who handles its frames."""
+        self._buffer, self._block = b"", None
+        self._handle = _nobody
+
     def _frame(self, type_: int, flags: int, stream_id: int, payload: bytes) -> bool:
         if not self._settled:
             if type_ != SETTINGS:
@@ -102,3 +107,7 @@ def _block(flags: int, payload: bytes) -> bytes:
     if len(block) < 5:
         raise Fatal(Wrong.FRAME_SIZE_ERROR, "the priority is cut off")
     return block[5:]
+
+
+def _nobody(_type: int, _flags: int, _stream_id: int, _payload: bytes) -> bool:
+    return False

@@ -5,6 +5,7 @@ Subclasses take what arrives (grpc.py). Not here: frames of the connection (http
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from quorate.net.frames import (
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class Stream:
     """One request and its reply. Subclasses take what arrives."""
 
-    __slots__ = ("_out", "began", "connection", "ended", "finished", "id", "kept", "received_bytes",
-                 "window")
+    __slots__ = ("_out", "_out_bytes", "began", "connection", "ended", "finished", "id", "kept",
+                 "received_bytes", "window")
 
     def __init__(self, connection: Http2Protocol, stream_id: int) -> None:
         self.connection = connection
@@ -36,8 +37,10 @@ class Stream:
         """The client has sent all."""
         self.finished = False
         """The reply is complete, or nobody wants it."""
-        self._out: list[tuple[int, bytes, bool]] = []
+        self._out: deque[tuple[int, bytes, bool]] = deque()
         """Frames that wait for room: type, payload, whether the last."""
+        self._out_bytes = 0
+        """Of their payloads."""
 
     # For subclasses.
 
@@ -66,15 +69,20 @@ class Stream:
         if self.finished:
             return
         if self._out:
-            self._out.append((HEADERS, block, last))
+            self._wait(HEADERS, block, last)
         else:
             self._headers_out(block, last)
 
     def send_data(self, data: bytes) -> None:
         """A piece of the body, as soon as the client's windows allow."""
-        if not self.finished:
-            self._out.append((DATA, data, False))
-            self.pump()
+        if self.finished:
+            return
+        size, connection = len(data), self.connection
+        if not self._out and size <= self.window and size <= connection.window and (
+                size <= connection.frame_max):
+            return self._data_out(data)
+        self._wait(DATA, data, False)
+        self.pump()
 
     def send_whole(self, head: bytes, data: bytes, trailers: bytes) -> None:
         """A whole reply at once."""
@@ -98,13 +106,14 @@ class Stream:
 
     def buffered(self) -> int:
         """Bytes that the client has not taken yet."""
-        return sum(len(data) for _, data, _ in self._out) + self.connection.buffered()
+        return self._out_bytes + self.connection.buffered()
 
     def reset(self, code: Wrong) -> None:
         """End it without (the rest of) a reply."""
         if not self.finished:
             self.finished = True
             self._out.clear()
+            self._out_bytes = 0
             self.connection.write(frame(RST, 0, self.id, code.to_bytes(4, "big")))
             self.connection.forget(self)
 
@@ -119,21 +128,28 @@ class Stream:
                     if room > 0:
                         self._data_out(data[:room])
                         self._out[0] = (DATA, data[room:], last)
+                        self._out_bytes -= room
                         continue
                     connection.wait(self)
                     return True
-                del self._out[0]
+            self._out.popleft()
+            self._out_bytes -= len(data)
+            if type_ == DATA:
                 self._data_out(data)
             else:
-                del self._out[0]
                 self._headers_out(data, last)
         return False
 
+    def _wait(self, type_: int, payload: bytes, last: bool) -> None:
+        self._out.append((type_, payload, last))
+        self._out_bytes += len(payload)
+
     def _data_out(self, data: bytes) -> None:
-        self.window -= len(data)
-        self.connection.window -= len(data)
-        self.connection.write(frame(DATA, 0, self.id, data))
-        self.connection.sent_something()
+        connection, size = self.connection, len(data)
+        self.window -= size
+        connection.window -= size
+        connection.write(FRAME.pack(size << 8 | DATA, 0, self.id) + data)
+        connection.sent_something()
 
     def _headers_out(self, block: bytes, last: bool) -> None:
         flags = END_HEADERS | (END_STREAM if last else 0)

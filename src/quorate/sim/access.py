@@ -23,6 +23,7 @@ from quorate.check.keyvalue import Request, Response
 from quorate.check.leases import LeaseHistory, Renewal
 from quorate.check.linearizability import NEVER
 from quorate.check.revisions import Call
+from quorate.member.service import WatchSink
 from quorate.sim.client import DOUBTFUL
 from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember
@@ -194,7 +195,7 @@ class Stream:
             self.ended.set()
 
 
-class _Sink:
+class _Sink(WatchSink):
     """See `WatchSink`. Copies, for the member goes on with its message."""
 
     def __init__(self, send: Callable[[rpc.WatchResponse], None], stream: Stream) -> None:

@@ -16,6 +16,7 @@ from quorate.member.core import MemberCore
 from quorate.member.effects import AppendWork
 from quorate.member.limits import CoreConfig
 from quorate.member.requests import RequestIds
+from quorate.member.service import WatchSink
 from quorate.member.serving import MemberService
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node
@@ -83,7 +84,7 @@ class Cored:
             key=b"\0", range_end=b"\0", start_revision=1)))
 
 
-class _Watcher:
+class _Watcher(WatchSink):
     """See `WatchSink`: everything that ever happens at a member."""
 
     def __init__(self, chaos: Surroundings) -> None:

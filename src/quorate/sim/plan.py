@@ -21,7 +21,7 @@ from quorate.member.limits import Limits
 
 TIGHT = Limits(
     pending_proposals=3, read_rounds=1, lease_calls=3, expiries_per_turn=3,
-    watch_history_events=1, watch_fragment_bytes=100, log_bytes=4000)
+    watch_history_events=1, watch_history_bytes=50, watch_fragment_bytes=100, log_bytes=4000)
 
 SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7)
 """Cluster sizes; three and five are what people run."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 from quorate.check.watches import Watched
-from quorate.member.service import WatchStream
+from quorate.member.service import WatchSink, WatchStream
 from quorate.raft.types import InvariantBroken
 from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember
@@ -182,7 +182,7 @@ class Watcher:
         raise InvariantBroken(f"{self.name} does not catch up at member {member.id}")
 
 
-class Stream:
+class Stream(WatchSink):
     """The watches at one member: a `WatchSink` that falls silent when it is closed."""
 
     def __init__(self, member: SimMember) -> None:

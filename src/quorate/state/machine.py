@@ -203,10 +203,10 @@ class Machine:
         return hash_kv(self._store, revision)
 
     def events_since(
-        self, revision: int, key: bytes, range_end: bytes, limit: int
+        self, revision: int, key: bytes, range_end: bytes, limit: int, bytes_max: int = 1 << 62
     ) -> tuple[list[Event], int]:
         """See `Store.events_since`."""
-        return self._store.events_since(revision, key, range_end, limit)
+        return self._store.events_since(revision, key, range_end, limit, bytes_max)
 
     def previous(self, key: bytes, revision: int) -> kv_pb2.KeyValue | None:
         """See `Store.previous`."""

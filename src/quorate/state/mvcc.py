@@ -124,16 +124,17 @@ class Store:
         return None
 
     def events_since(
-        self, revision: int, key: bytes, range_end: bytes, limit: int
+        self, revision: int, key: bytes, range_end: bytes, limit: int, bytes_max: int = 1 << 62
     ) -> tuple[list[Event], int]:
         """Changes of an interval from `revision` on, whole revisions, after looking at no more
-        than about `limit` changes; and the revision to go on from."""
+        than about `limit` changes and finding about `bytes_max`; and the revision to go on
+        from."""
         start, end = interval(key, range_end)
         events: list[Event] = []
-        current, seen = 0, 0
+        current, seen, size = 0, 0, 0
         for record, value in self.backend.scan(Bucket.KEY, revision_key(revision, 0), None):
             main, _, deleted = parse_revision_key(record)
-            if main != current and seen >= limit:
+            if main != current and (seen >= limit or size >= bytes_max):
                 return events, main
             current, seen = main, seen + 1
             kv = kv_pb2.KeyValue.FromString(value)
@@ -141,6 +142,7 @@ class Store:
                 if deleted:
                     kv.mod_revision = main
                 events.append(Event(DELETE if deleted else PUT, kv, main))
+                size += len(value)
         return events, self.revision + 1
 
     def compact(self, revision: int) -> None:

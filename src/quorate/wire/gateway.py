@@ -112,7 +112,9 @@ def decode_stream(kind: type[M], body: bytes) -> list[M]:
         while (at := _skip_space(text, at)) < len(text):
             value, at = decoder.raw_decode(text, at)
             values.append(from_json(kind, value))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as malformed:
+    except GatewayError:
+        raise
+    except (ValueError, RecursionError) as malformed:  # also a number of too many digits
         raise GatewayError(f"not JSON: {malformed}") from malformed
     return values
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from three import Trio
+
 from quorate.member.autocompact import AutoCompactor, Retention, parse_retention
 from quorate.member.quota import CLEAR_S, LOOK_S, Quota, cost_bytes
+from quorate.member.upkeep import Upkeep
+from quorate.state.errors import Problem
 from quorate.wire._generated import rpc_pb2 as rpc
 
 PUT = rpc.PutRequest(key=b"k" * 10, value=b"v" * 34)
@@ -57,6 +61,29 @@ def test_no_quota_is_never_too_much() -> None:
     """It is not even measured."""
     assert not Quota(0).stale(100.0)
     assert not Quota(0).exceeds(PUT)
+
+
+def test_who_is_refused_for_space_can_see_the_alarm() -> None:
+    """The answer waits for it; once it is raised, nothing waits."""
+    trio = Trio()
+    core = trio.elect(1)
+    upkeep = Upkeep(core, Quota(1), Retention(amount=0))
+    seen: list[tuple[object, bool]] = []
+
+    def refuse() -> None:
+        assert not upkeep.admits(PUT)
+        upkeep.refuse(lambda answer: seen.append(
+            (answer, core.machine.alarms.has(1, rpc.AlarmType.NOSPACE))))
+
+    refuse()
+    refuse()
+    assert not seen
+    trio.settle()
+    assert [(answer.problem, raised) for answer, raised in seen  # type: ignore[attr-defined]
+            ] == [(Problem.NO_SPACE, True)] * 2
+
+    refuse()
+    assert len(seen) == 3
 
 
 def test_compaction_goes_where_the_revision_was_a_retention_ago() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from quorate.disk.memory_backend import MemoryBackend
 from quorate.member.limits import Limits
+from quorate.member.service import WatchSink
 from quorate.member.watchhub import Stream, WatchHub
 from quorate.state.errors import Problem, Refused
 from quorate.state.machine import Machine
@@ -15,7 +16,7 @@ Create = rpc.WatchCreateRequest
 TOO_MUCH = Limits().watch_backlog_bytes + 1
 
 
-class Sink:
+class Sink(WatchSink):
     """A client that may be slow."""
 
     def __init__(self) -> None:
@@ -24,8 +25,10 @@ class Sink:
         self.ended: Refused | None = None
 
     def send(self, response: rpc.WatchResponse) -> None:
-        """One response."""
-        self.got.append(response)
+        """One response; a copy, for it is sent to others, too."""
+        copy = rpc.WatchResponse()
+        copy.CopyFrom(response)
+        self.got.append(copy)
 
     def backlog_bytes(self) -> int:
         """As the test says."""
@@ -258,3 +261,58 @@ def test_a_stopping_member_ends_all_streams(hub: Hub) -> None:
 
     assert hub.sink.ended is not None
     assert len(hub.hub) == 0
+
+
+def test_watchers_are_told_what_each_of_them_watches(hub: Hub) -> None:
+    """Those who are told the same share a response; ids, filters and previous values are their
+    own."""
+    hub.put(b"a")
+    for create in ({"key": b"a"}, {"key": b"a", "range_end": b"c"}, {"key": b"a", "prev_kv": True},
+                   {"key": b"a", "filters": [Create.FilterType.NOPUT]}, {"key": b"a"}):
+        hub.watch(**create)
+    del hub.sink.got[:]
+    for key in (b"a", b"b", b"a"):
+        hub.apply(put=rpc.PutRequest(key=key, value=b"w"))
+    hub.hub.flush()
+
+    assert {r.watch_id: [(e.kv.key, e.kv.mod_revision, e.prev_kv.value) for e in r.events]
+            for r in hub.sink.got} == {
+        0: [(b"a", 3, b""), (b"a", 5, b"")],
+        1: [(b"a", 3, b""), (b"b", 4, b""), (b"a", 5, b"")],
+        2: [(b"a", 3, b"v"), (b"a", 5, b"w")],
+        4: [(b"a", 3, b""), (b"a", 5, b"")]}
+
+
+def test_history_is_served_in_batches_of_bounded_size(hub: Hub) -> None:
+    """However large its values: what a client that stopped reading may cost."""
+    size = Limits().watch_history_bytes // 3
+    for _ in range(10):
+        hub.apply(put=rpc.PutRequest(key=b"a", value=bytes(size)))
+    hub.watch(key=b"a", start_revision=1)
+    while hub.hub.lagging:
+        hub.hub.flush()
+
+    assert hub.sink.events() == [(b"a", revision) for revision in range(2, 12)]
+    assert max(len(r.events) for r in hub.sink.got) == 3
+
+
+def test_watchers_of_a_slow_stream_are_served_in_turn(hub: Hub) -> None:
+    """With room for one batch at a time, none waits for ever behind another."""
+    many = Limits().watch_history_events + 1
+    hub.put(*[b"a"] * many)
+    hub.sink.backlog = TOO_MUCH
+    for _ in range(2):
+        hub.watch(key=b"a", start_revision=1)
+    kept = hub.sink.send
+
+    def send(response: rpc.WatchResponse) -> None:
+        kept(response)
+        hub.sink.backlog = TOO_MUCH
+
+    hub.sink.send = send  # type: ignore[method-assign]
+    for _ in range(4):
+        hub.sink.backlog = 0
+        hub.stream.drained()
+
+    assert [r.watch_id for r in hub.sink.got if r.events] == [0, 1, 0, 1]
+    assert not hub.stream.unsynced

@@ -1,9 +1,13 @@
 """HTTP/1.1: what comes in pieces, in rows, or broken."""
 
+import gc
+import tracemalloc
+import weakref
+
 import pytest
 from turns import Loop, Transport
 
-from quorate.net.connections import Connections
+from quorate.net.connections import READ_BYTES_MUCH, Connections
 from quorate.net.http1 import (
     BODY_BYTES_MAX, HEAD_BYTES_MAX, REQUEST_SECONDS_MAX, Exchange, Http1Protocol, Request,
 )
@@ -172,3 +176,68 @@ def test_a_lost_client_is_reported_to_its_streams(server: Server) -> None:
     server.protocol.connection_lost(None)
 
     assert lost == [True]
+
+
+CHUNKED = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_trailers_without_end(server: Server) -> None:
+    """They count as a head does, and are not kept."""
+    server.send(CHUNKED + b"2\r\nab\r\n0\r\n")
+    for _ in range(100):
+        server.send(b"T: xxxxxxxx\r\n" * 100)
+
+    assert server.transport.writes[0].startswith(b"HTTP/1.1 431")
+    assert server.transport.closed
+
+
+def test_trailers_are_no_headers(server: Server) -> None:
+    """A few are allowed and ignored."""
+    body = b"x" * (2 * HEAD_BYTES_MAX)
+    trailer = b"Expect: 100-continue\r\n"
+    server.send(CHUNKED + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, trailer) + GET)
+
+    assert [r.path for r, _ in server.requests] == ["/x", "/version"]
+    assert "expect" not in server.requests[0][0].headers
+    assert server.transport.writes == []
+
+
+def test_a_body_in_tiny_pieces_takes_no_more_memory_than_another(server: Server) -> None:
+    """Not an object a piece."""
+    server.send(CHUNKED)
+    tracemalloc.start()
+    for _ in range(20):
+        server.send(b"2\r\nab\r\n" * 10_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    server.send(b"0\r\n\r\n")
+
+    assert server.requests[0][0].body == b"ab" * 200_000
+    assert most < 4 * 400_000
+
+
+@pytest.mark.parametrize("data", [GET, CHUNKED + b"2\r\nab\r\n", b"nonsense\r\n\r\n"])
+def test_a_lost_connection_is_forgotten_at_once(server: Server, data: bytes) -> None:
+    """What it had read does not wait for the garbage collector, which comes late."""
+    gc.collect()
+    gc.disable()
+    try:
+        server.send(data)
+        server.requests.clear()
+        server.protocol.connection_lost(None)
+        protocol = weakref.ref(server.protocol)
+        del server.protocol
+        server.loop.turn()
+
+        assert protocol() is None
+    finally:
+        gc.enable()
+
+
+def test_a_client_that_sends_much_waits_for_the_others(server: Server) -> None:
+    """It is read again in the next turn."""
+    server.send(CHUNKED + b"40000\r\n" + bytes(READ_BYTES_MUCH))
+    assert server.transport.paused
+    server.loop.turn()
+
+    assert not server.transport.paused

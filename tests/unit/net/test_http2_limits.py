@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import tracemalloc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 from echo import BLOCK, Echo, message
 from hypothesis import given, settings, strategies as st
 
+from quorate.net.connections import READ_BYTES_MUCH
 from quorate.net.frames import (
     CONTINUATION, DATA, END_HEADERS, FRAME_BYTES_MAX, HEADERS, PING, PREFACE, PRIORITY, RST,
     SETTINGS, WINDOW, Wrong, frame,
@@ -81,6 +85,60 @@ def test_floods_end_with_a_word(server: Echo, name: str) -> None:
         assert goaway_code(written) == code
         assert server.transport.closed
     server.protocol.connection_lost(None)
+
+
+def test_a_message_in_tiny_frames_takes_no_more_memory_than_another(server: Echo) -> None:
+    """Not an object a frame."""
+    raw(server, frame(HEADERS, END_HEADERS, 1, BLOCK))
+    piece = b"".join(frame(DATA, 0, 1, b"ab") for _ in range(5_000))
+    server.send(frame(DATA, 0, 1, message(bytes(1 << 20))[:5]))
+    tracemalloc.start()
+    for _ in range(40):
+        server.protocol.data_received(piece)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 4 * 400_000
+
+
+def test_a_size_that_is_too_large_is_refused_however_it_comes(server: Echo) -> None:
+    """Before the message does."""
+    raw(server, frame(HEADERS, END_HEADERS, 1, BLOCK))
+    written = [server.send(frame(DATA, 0, 1, bytes((byte,)))) for byte in b"\0\x7f\0\0\0"]
+
+    assert b"larger than max" in written[-1]
+
+
+@pytest.mark.parametrize("tail", [
+    b"", frame(HEADERS, END_HEADERS, 1, BLOCK), frame(HEADERS, 0, 1, BLOCK), b"\0\0\1"])
+def test_a_lost_connection_is_forgotten_at_once(tail: bytes) -> None:
+    """What it had read does not wait for the garbage collector, which comes late."""
+    server = Echo()
+    gc.collect()
+    gc.disable()
+    try:
+        raw(server, tail)
+        server.protocol.connection_lost(None)
+        protocol = weakref.ref(server.protocol)
+        del server.protocol
+        server.loop.turn()
+
+        assert protocol() is None
+    finally:
+        gc.enable()
+
+
+def test_a_client_that_sends_much_waits_for_the_others(server: Echo) -> None:
+    """It is read again in the next turn."""
+    raw(server, frame(HEADERS, END_HEADERS, 1, BLOCK))
+    data = frame(DATA, 0, 1, message(bytes(1 << 20))[:FRAME_BYTES_MAX]) + frame(
+        DATA, 0, 1, bytes(FRAME_BYTES_MAX)) * 8
+    assert len(data) > READ_BYTES_MUCH
+    server.protocol.data_received(data)
+    assert server.transport.paused
+    server.loop.turn()
+
+    assert not server.transport.paused
 
 
 def test_slow_clients_are_cut_off(server: Echo) -> None:

@@ -63,6 +63,10 @@ class Transport:
         """One write."""
         self.writes.append(data)
 
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self.closed
+
     def get_write_buffer_size(self) -> int:
         """As the test says."""
         return self.unsent

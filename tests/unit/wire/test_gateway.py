@@ -98,3 +98,10 @@ def test_a_stream_body_holds_several_objects() -> None:
     found = gateway.decode_stream(rpc.LeaseKeepAliveRequest, b'{"ID":"1"}{"ID":2}\n {"ID":3}')
 
     assert [request.ID for request in found] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("body", [b'{"ID":' + b"9" * 5000 + b"}", b'{"ID":NaN}', b"[" * 100_000])
+def test_a_stream_body_that_cannot_be_read(body: bytes) -> None:
+    """Numbers of too many digits, too: Python refuses to convert them in an error of its own."""
+    with pytest.raises(gateway.GatewayError):
+        gateway.decode_stream(rpc.LeaseKeepAliveRequest, body)
