@@ -18,11 +18,11 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "cluster"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 from harness import Cluster, Member, running_cluster
 
+HERE = Path(__file__).parent
 ENVIRONMENTS = Path(os.environ.get(
     "QUORATE_CLIENTS", HERE.parents[1] / ".run" / "clients")).absolute()
 COMMANDS = {
@@ -84,6 +84,7 @@ def play(client: str, cluster: Cluster) -> list[str]:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process:
         assert process.stdin is not None and process.stdout is not None
         watchdog = threading.Timer(PROGRAM_S_MAX, process.kill)
+        watchdog.daemon = True
         watchdog.start()
         for line in process.stdout:
             if line.startswith("! "):

@@ -34,7 +34,7 @@ async function ask(order) {
   assert.equal((await answers.next()).value, "done");
 }
 
-async function until(condition, timeout_s = 20) {
+async function until(condition, timeout_s = 30) {
   const deadline = Date.now() + timeout_s * 1000;
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, "it did not happen in time");
