@@ -31,7 +31,7 @@ async def connect(number: int, timeout_s: float = CALL_S) -> Any:
     return client
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Waits for something that other tasks bring about."""
     deadline = time.monotonic() + timeout_s
     while not condition():

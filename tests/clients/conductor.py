@@ -84,6 +84,7 @@ def play(client: str, cluster: Cluster) -> list[str]:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process:
         assert process.stdin is not None and process.stdout is not None
         watchdog = threading.Timer(PROGRAM_S_MAX, process.kill)
+        watchdog.daemon = True
         watchdog.start()
         for line in process.stdout:
             if line.startswith("! "):

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 const require = createRequire(`${process.env.CLIENT_ENVIRONMENT}/package.json`);
 const { Etcd3, ...etcd3 } = require("etcd3");
 const { ConnectionPool } = require("etcd3/lib/connection-pool.js");
+const { ExponentialBackoff } = require("cockatiel");
 
 const MEMBERS = process.env.MEMBERS.split(",").map((address) => `http://${address}`);
 const P = "etcd3-node/";
@@ -34,7 +35,7 @@ async function ask(order) {
   assert.equal((await answers.next()).value, "done");
 }
 
-async function until(condition, timeout_s = 20) {
+async function until(condition, timeout_s = 30) {
   const deadline = Date.now() + timeout_s * 1000;
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, "it did not happen in time");
@@ -42,8 +43,11 @@ async function until(condition, timeout_s = 20) {
   }
 }
 
-const connect = (...numbers) =>
-  new Etcd3({ hosts: numbers.map((n) => MEMBERS[n]), dialTimeout: 2000 });
+// On its own the library waits up to half a minute before it opens a watch again.
+const connect = (...numbers) => new Etcd3({
+  hosts: numbers.map((n) => MEMBERS[n]), dialTimeout: 2000,
+  faultHandling: { watchBackoff: new ExponentialBackoff({ maxDelay: 1000 }) },
+});
 const fails = (promise, kind, text) =>
   assert.rejects(promise, (error) => {
     assert.ok(error instanceof kind, `${error.constructor.name}: ${error.message}`);

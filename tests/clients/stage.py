@@ -56,7 +56,7 @@ def ask(order: str) -> None:
     equal(sys.stdin.readline(), "done\n")
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Waits for something that other threads bring about."""
     deadline = time.monotonic() + timeout_s
     while not condition():
