@@ -59,4 +59,7 @@ OWED = (
              " and self.applied_term == self.node.raft.term", ""),
     Mutation("a removed member is told before that is durable", "member/removal.py",
              "return self._changed_at <= durable and self._members", "return self._members"),
+    Mutation("a write is refused for space before the alarm says so", "member/upkeep.py",
+             "        if self._proposing:\n            self._refused", "        if False:\n"
+             "            self._refused", safety=False),
 )

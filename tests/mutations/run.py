@@ -7,12 +7,13 @@ bug escaped the simulator. Not here: the bugs (catalogue.py, told.py).
 
 import argparse
 import json
+import math
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +24,17 @@ from mutation import Mutation
 ROOT = Path(__file__).parents[2]
 TARGET = 0.95
 CONTROL_SECONDS = 120
+WALL_FACTOR = 4
+"""A net that does not use the processor, or has to share it, ends after this many times its
+limit."""
+
+OUT_OF_TIME = 124
+"""Exit code of `timeout`; above are deaths by a signal, as out of processor time is."""
 
 
 class Verdict(NamedTuple):
-    """Which net found a bug, after how many seeds and seconds; net is empty if none did."""
+    """Which net found a bug, after how many seeds and seconds of one core; net is empty if none
+    did."""
 
     mutation: Mutation
     net: str
@@ -52,35 +60,38 @@ def grade(mutation: Mutation, first: int, seeds: int, seconds: float) -> Verdict
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
         plant(mutation, copy)
-        started = time.monotonic()
-        output, failed = run(copy, seconds, "-m", "quorate.cli.main", "sim", "--until-failure",
+        output, failed, took = run(copy, seconds, "-m", "quorate.cli.main", "sim", "--until-failure",
                              "--first", str(first), "--seeds", str(seeds))
-        took = time.monotonic() - started
         if failed:
             found = re.search(r"replay: quorate sim --seed (\d+)", output)
             return Verdict(mutation, "sim", int(found[1]) - first + 1 if found else 1, took)
-        _, failed = run(copy, seconds, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+        _, failed, more = run(copy, seconds, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
                         "tests/unit", "tests/crash", "tests/conformance/test_raft_scenarios.py")
-        return Verdict(mutation, "tests" if failed else "", seeds, time.monotonic() - started)
+        return Verdict(mutation, "tests" if failed else "", seeds, took + more)
 
 
 def control(first: int) -> str | None:
     """What a few seeds find in the sources as they are; None if all is well."""
-    output, failed = run(ROOT, CONTROL_SECONDS, "-m", "quorate.cli.main", "sim",
+    output, failed, _ = run(ROOT, CONTROL_SECONDS, "-m", "quorate.cli.main", "sim",
                          "--until-failure", "--first", str(first), "--seeds", "10")
     return output if failed else None
 
 
-def run(copy: Path, seconds: float, *arguments: str) -> tuple[str, bool]:
-    """Run in the copy; its output, and whether it found fault. Out of time is no fault."""
-    try:
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=copy, capture_output=True, text=True, check=False,
-            timeout=seconds, env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin",
-                                  "QUORATE_CONFORMANCE": str(ROOT.parent / "shared/conformance")})
-    except subprocess.TimeoutExpired:
-        return "", False
-    return done.stdout + done.stderr, done.returncode != 0
+def run(copy: Path, seconds: float, *arguments: str) -> tuple[str, bool, float]:
+    """Run in the copy; its output, whether it found fault (out of time is none), and its seconds of
+    processor time: what else the machine does counts neither for nor against a net."""
+    with tempfile.TemporaryFile("w+") as output:
+        limit = (f"ulimit -t {math.ceil(seconds)}; "
+                 f"exec timeout --foreground --kill-after=5 {seconds * WALL_FACTOR} \"$@\"")
+        process = subprocess.Popen(
+            ["bash", "-c", limit, "bash", sys.executable, *arguments], cwd=copy, text=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin",
+                 "QUORATE_CONFORMANCE": str(ROOT.parent / "shared/conformance")})
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        return output.read(), 0 < code < OUT_OF_TIME, usage.ru_utime + usage.ru_stime
 
 
 def main() -> int:
@@ -88,7 +99,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/mutations", description=__doc__)
     parser.add_argument("--first", type=int, default=10_000, help="first seed")
     parser.add_argument("--seeds", type=int, default=2000, help="seeds at most for each bug")
-    parser.add_argument("--seconds", type=float, default=600, help="limit of each net")
+    parser.add_argument("--seconds", type=float, default=600, help="of one core, limit of each net")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", metavar="FILE", help="write the verdicts for the scorecard")
     parser.add_argument("--only", default="", help="bugs whose name contains this")
