@@ -22,6 +22,7 @@ from catalogue import CATALOGUE
 from mutation import Mutation
 
 ROOT = Path(__file__).parents[2]
+CONFORMANCE = os.environ.get("QUORATE_CONFORMANCE", str(ROOT.parent / "shared" / "conformance"))
 TARGET = 0.95
 CONTROL_SECONDS = 120
 WALL_FACTOR = 4
@@ -60,13 +61,15 @@ def grade(mutation: Mutation, first: int, seeds: int, seconds: float) -> Verdict
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
         plant(mutation, copy)
-        output, failed, took = run(copy, seconds, "-m", "quorate.cli.main", "sim", "--until-failure",
-                             "--first", str(first), "--seeds", str(seeds))
+        output, failed, took = run(
+            copy, seconds, "-m", "quorate.cli.main", "sim", "--until-failure",
+            "--first", str(first), "--seeds", str(seeds))
         if failed:
             found = re.search(r"replay: quorate sim --seed (\d+)", output)
             return Verdict(mutation, "sim", int(found[1]) - first + 1 if found else 1, took)
-        _, failed, more = run(copy, seconds, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
-                        "tests/unit", "tests/crash", "tests/conformance/test_raft_scenarios.py")
+        _, failed, more = run(
+            copy, seconds, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+            "tests/unit", "tests/crash", "tests/conformance/test_raft_scenarios.py")
         return Verdict(mutation, "tests" if failed else "", seeds, took + more)
 
 
@@ -87,7 +90,7 @@ def run(copy: Path, seconds: float, *arguments: str) -> tuple[str, bool, float]:
             ["bash", "-c", limit, "bash", sys.executable, *arguments], cwd=copy, text=True,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin",
-                 "QUORATE_CONFORMANCE": str(ROOT.parent / "shared/conformance")})
+                 "QUORATE_CONFORMANCE": CONFORMANCE})
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = code = os.waitstatus_to_exitcode(status)
         output.seek(0)
