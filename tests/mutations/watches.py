@@ -3,11 +3,11 @@
 from mutation import Mutation
 
 WATCHES = (
-    Mutation("a watcher that resumes skips a revision", "member/watchhub.py",
+    Mutation("a watcher that resumes skips a revision", "member/watchstream.py",
              "start = create.start_revision or current + 1",
              "start = create.start_revision + 1 or current + 1"),
     Mutation("a watcher that resumes at the newest revision is not served it",
-             "member/watchhub.py", "synced=start > current)", "synced=start >= current)"),
+             "member/watchstream.py", "synced=start > current)", "synced=start >= current)"),
     Mutation("a watcher is given what it has", "member/watchhub.py",
              "if event.revision >= watcher.next_revision and event.type not in watcher.unwanted:",
              "if event.type not in watcher.unwanted:"),
@@ -18,7 +18,7 @@ WATCHES = (
     Mutation("previous values are those of now", "member/watchhub.py",
              "self.machine.previous(event.kv.key, event.revision)",
              "self.machine.previous(event.kv.key, event.revision + 1)", safety=False),
-    Mutation("filters are taken the wrong way round", "member/watchhub.py",
+    Mutation("filters are taken the wrong way round", "member/watchstream.py",
              "FilterType.NODELETE: kv_pb2.Event.DELETE", "FilterType.NODELETE: kv_pb2.Event.PUT",
              safety=False),
     Mutation("progress is told before the events", "member/watchhub.py",
@@ -37,9 +37,9 @@ WATCHES = (
     Mutation("a compacted watcher goes on", "member/watchhub.py",
              "        if watcher.next_revision < self.machine.compact_revision:",
              "        if False:"),
-    Mutation("a watch from now begins with the newest revision", "member/watchhub.py",
+    Mutation("a watch from now begins with the newest revision", "member/watchstream.py",
              "create.start_revision or current + 1", "create.start_revision or current"),
-    Mutation("a canceled watch goes on", "member/watchhub.py",
+    Mutation("a canceled watch goes on", "member/watchstream.py",
              "        watcher = self.watchers.pop(watch_id, None)\n        if watcher is None:\n"
              "            return\n        self._hub.remove(watcher)\n",
              "        watcher = self.watchers.get(watch_id)\n        if watcher is None:\n"
@@ -79,7 +79,7 @@ WATCHES = (
              "same = (watcher.prev_kv, len(events))"),
     Mutation("an index forgets the end of an interval that is added to a block",
              "member/watchindex.py", "        block.most = max(block.most, interval[1])\n", ""),
-    Mutation("two watches of a stream have one id", "member/watchhub.py",
+    Mutation("two watches of a stream have one id", "member/watchstream.py",
              "        while self._next_id in self.watchers:", "        while False:"),
     Mutation("a cancellation tells a later compaction", "member/watchhub.py",
              "response.compact_revision = self.machine.compact_revision",

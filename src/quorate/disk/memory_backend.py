@@ -50,6 +50,10 @@ class MemoryBackend:
         """See `Backend`."""
         return self._live[bucket].scan(start, end, reverse=reverse)
 
+    def count(self, bucket: Bucket) -> int:
+        """See `Backend`."""
+        return len(self._live[bucket])
+
     def put(self, bucket: Bucket, key: bytes, value: bytes) -> None:
         """See `Backend`."""
         self._live[bucket].put(key, value)

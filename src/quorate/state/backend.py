@@ -76,6 +76,10 @@ class Backend(Protocol):
         """
         ...
 
+    def count(self, bucket: Bucket) -> int:
+        """How many keys the bucket has."""
+        ...
+
     def put(self, bucket: Bucket, key: bytes, value: bytes) -> None: ...
 
     def delete(self, bucket: Bucket, key: bytes) -> None:

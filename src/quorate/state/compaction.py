@@ -53,6 +53,7 @@ class Scrubber:
             key = kv_pb2.KeyValue.FromString(value).key
             if (deleted and main < target) or not is_newest_at(
                     self._store, key, main, sub, target):
+                self._store.counts.cleaned += 1
                 backend.delete(Bucket.KEY, record)
                 backend.delete(Bucket.PAST, past_key(key, main, sub))
             self._at = record + b"\0"

@@ -22,7 +22,7 @@ from quorate.state.errors import Problem, Refused
 from quorate.state.hash import hash_kv
 from quorate.state.lease import TTL_S_MAX, LeaseTable
 from quorate.state.members import Members
-from quorate.state.mvcc import Event, Store, Write
+from quorate.state.mvcc import Counts, Event, Store, Write
 from quorate.state.ranges import check_range, run_range
 from quorate.state.txn import Executor, check_delete, check_put, check_txn, is_read_only
 from quorate.wire._generated import (
@@ -83,6 +83,16 @@ class Machine:
     def compact_revision(self) -> int:
         """Revisions below it cannot be read; −1 if nothing was ever compacted."""
         return self._store.compact_revision
+
+    @property
+    def counts(self) -> Counts:
+        """What was done since the start."""
+        return self._store.counts
+
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return self._store.keys
 
     # Commands.
 

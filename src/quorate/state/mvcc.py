@@ -47,11 +47,29 @@ def interval(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     return key, None if range_end == b"\0" else range_end
 
 
+@dataclass(slots=True)
+class Counts:
+    """What was done since the start, for metrics."""
+
+    ranges: int = 0
+    puts: int = 0
+    deletes: int = 0
+    txns: int = 0
+    """Transactions of several of these."""
+    put_bytes: int = 0
+    """Keys and values."""
+    cleaned: int = 0
+    """Changes that were physically removed."""
+
+
 class Store:
     """Keys by revision."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self.counts = Counts()
+        self.keys = 0
+        """Live ones."""
         self.revision = FIRST_REVISION
         self.compact_revision = -1
         self.load()
@@ -61,6 +79,7 @@ class Store:
         compacted = self.backend.get(Bucket.META, COMPACT_REVISION)
         self.compact_revision = int.from_bytes(compacted, "big") if compacted else -1
         self.revision = max(FIRST_REVISION, self.compact_revision)
+        self.keys = self.backend.count(Bucket.LATEST)
         for key, _ in self.backend.scan(Bucket.KEY, b"", None, reverse=True):
             self.revision = max(self.revision, parse_revision_key(key)[0])
             break
@@ -172,6 +191,7 @@ class Write:
         """Set a key whose present state is `old`."""
         store, main, sub = self.store, self.store.revision + 1, len(self.events)
         create, version = (main, 1) if old is None else (old.create_revision, old.version + 1)
+        store.keys += old is None
         kv = kv_pb2.KeyValue(
             key=key, create_revision=create, mod_revision=main, version=version, value=value,
             lease=lease)
@@ -183,6 +203,7 @@ class Write:
 
     def delete(self, key: bytes) -> None:
         """Delete a live key."""
+        self.store.keys -= 1
         backend, main, sub = self.store.backend, self.store.revision + 1, len(self.events)
         backend.put(
             Bucket.KEY, revision_key(main, sub, tombstone=True),

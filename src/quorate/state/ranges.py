@@ -38,6 +38,7 @@ def run_range(
 ) -> rpc.RangeResponse:
     """The answer without header; raises Refused. `revision`: the newest one inside a write
     transaction, where it is one ahead of the store's."""
+    store.counts.ranges += 1
     if not request.range_end and request.revision <= 0:
         return _one_key(store, request)
     newest = store.revision if revision is None else revision

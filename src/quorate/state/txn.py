@@ -124,6 +124,7 @@ class Executor:
 
     def put(self, request: rpc.PutRequest, write: Write) -> rpc.PutResponse:
         """One put; raises Refused before anything is changed."""
+        counts = self._store.counts
         old = self._store.latest(request.key)
         if old is None and (request.ignore_value or request.ignore_lease):
             raise Refused(Problem.KEY_NOT_FOUND)
@@ -139,6 +140,8 @@ class Executor:
                     response.prev_kv.CopyFrom(previous)
                 if request.ignore_value:
                     value = previous.value
+        counts.puts += 1
+        counts.put_bytes += len(request.key) + len(value)
         write.put(request.key, value, lease, old)
         self._leases.move(request.key, old, lease)
         return response
@@ -147,6 +150,7 @@ class Executor:
         self, request: rpc.DeleteRangeRequest, write: Write
     ) -> rpc.DeleteRangeResponse:
         """Delete all keys of an interval."""
+        self._store.counts.deletes += 1
         found = list(self._store.live_keys(request.key, request.range_end))
         response = rpc.DeleteRangeResponse(deleted=len(found))
         for key, latest in found:
@@ -163,7 +167,11 @@ class Executor:
         path: list[bool] = []
         self._choose(request, path)
         self._validate(request, iter(path), set())
-        return self._run(request, iter(path), write)
+        counts = self._store.counts
+        before = counts.ranges + counts.puts + counts.deletes
+        response = self._run(request, iter(path), write)
+        counts.txns += counts.ranges + counts.puts + counts.deletes - before > 1
+        return response
 
     def _choose(self, request: rpc.TxnRequest, path: list[bool]) -> None:
         """Decide all compares on the state before the transaction, nested ones included."""
