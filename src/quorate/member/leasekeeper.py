@@ -10,6 +10,7 @@ Not here: the table of leases (state/lease.py).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -20,6 +21,7 @@ from quorate.raft.types import Message, MessageType
 from quorate.state.errors import Refused
 from quorate.state.machine import Applied
 from quorate.wire._generated import peer_pb2 as peer, raft_internal_pb2 as internal
+from quorate.wire.prometheus import Histogram
 
 if TYPE_CHECKING:
     from quorate.member.core import MemberCore
@@ -29,11 +31,24 @@ AGES_ASK_TICKS = 3
 """A new leader repeats its question for lease ages this often until everybody has answered."""
 
 
+@dataclass(slots=True)
+class LeaseCounts:
+    """What happened since the start, for metrics: granted and revoked on every member, renewed and
+    ended for lack of renewal where this one led."""
+
+    granted: int = 0
+    revoked: int = 0
+    renewed: int = 0
+    expired: int = 0
+    ttls_s: Histogram = field(default_factory=lambda: Histogram(1, 2, 24))
+
+
 class LeaseKeeper:
     """Part of `MemberCore`, which it uses to send, to propose and to reply."""
 
     def __init__(self, core: MemberCore) -> None:
         self._core = core
+        self.counts = LeaseCounts()
         self.calls = LeaseCalls(core.config.limits.lease_calls)
         self.clock = LeaseClock(core.config.member_id, core.machine.leases.ttl_s, core.now,
                                 core.config.limits.expiries_per_turn)
@@ -73,6 +88,7 @@ class LeaseKeeper:
             return
         ended = [i for i in self.clock.due(core.now) if core.machine.leases.get(i) is not None]
         if ended:
+            self.counts.expired += len(ended)
             core.propose(
                 internal.LeaseExpireRequest(ids=ended, term=core.node.term), _ignore, own=True)
 
@@ -92,7 +108,10 @@ class LeaseKeeper:
 
     def applied(self, applied: Applied) -> None:
         """An entry granted or revoked leases."""
+        self.counts.granted += len(applied.granted)
+        self.counts.revoked += len(applied.revoked)
         for lease_id in applied.granted:
+            self.counts.ttls_s.observe(self._core.machine.leases.ttl_s(lease_id) or 0)
             self.clock.granted(lease_id, self._core.now)
         for lease_id in applied.revoked:
             self.clock.revoked(lease_id)
@@ -204,6 +223,7 @@ class LeaseKeeper:
         core = self._core
         for call in self.clock.acknowledged(member_id, sequence, core.now, core.quorum):
             ttl_s = core.machine.leases.ttl_s(call.lease_id) or 0
+            self.counts.renewed += 1
             core.reply(call.done, LeaseAnswer(ttl_s, ttl_s))
 
     def _lead(self) -> None:

@@ -47,6 +47,8 @@ class Proposals:
         self._pending_max = pending_max
         self.queued: deque[Proposal] = deque()
         """What waits to be proposed."""
+        self.failed = 0
+        """Refused after they were taken, since the start; for metrics."""
         self._in_flight: dict[bytes, Proposal] = {}
 
     def __len__(self) -> int:
@@ -107,20 +109,23 @@ class Proposals:
         late = [p for p in self._in_flight.values() if p.deadline <= now]
         replies = self._refuse_in_flight(late, Problem.TIMED_OUT)
         if any(p.deadline <= now for p in self.queued):
-            replies += [(p.done, Refused(Problem.TIMED_OUT)) for p in self.queued
-                        if p.deadline <= now]
+            expired = [p for p in self.queued if p.deadline <= now]
+            self.failed += len(expired)
+            replies += [(p.done, Refused(Problem.TIMED_OUT)) for p in expired]
             self.queued = deque(p for p in self.queued if p.deadline > now)
         return replies
 
     def fail(self, queued: Problem, in_flight: Problem) -> list[Reply]:
         """Refuse everything: the queue was never proposed, the rest is unknown."""
         replies: list[Reply] = [(p.done, Refused(queued)) for p in self.queued]
+        self.failed += len(replies)
         self.queued.clear()
         return replies + self._refuse_in_flight(list(self._in_flight.values()), in_flight)
 
     def _refuse_in_flight(
         self, proposals: list[Proposal], problem: Problem = Problem.TIMED_OUT_LEADER_LOST
     ) -> list[Reply]:
+        self.failed += len(proposals)
         for proposal in proposals:
             del self._in_flight[proposal.payload]
         return [(p.done, Refused(problem)) for p in proposals]

@@ -46,6 +46,10 @@ class Reads:
     _rounds: dict[bytes, _Round] = field(default_factory=dict)
     releasable: list[tuple[int, list[Read]]] = field(default_factory=list)
     """Read indexes, and what waits until each is applied."""
+    failed: int = 0
+    """Refused after they were taken, since the start; for metrics."""
+    slow_rounds: int = 0
+    """Rounds that had no answer for RETRY_S."""
 
     def __len__(self) -> int:
         return (len(self.waiting) + sum(len(r.reads) for r in self._rounds.values())
@@ -85,6 +89,7 @@ class Reads:
         """Rounds without an answer (all of them after a leader change) go back to waiting."""
         for context, waiting in list(self._rounds.items()):
             if all_rounds or now - waiting.started >= RETRY_S:
+                self.slow_rounds += not all_rounds
                 del self._rounds[context]
                 self.waiting = waiting.reads + self.waiting
 
@@ -97,6 +102,7 @@ class Reads:
             if any(read.deadline <= now for read in reads):
                 late += [read for read in reads if read.deadline <= now]
                 reads[:] = [read for read in reads if read.deadline > now]
+        self.failed += len(late)
         return [(read.ready, Refused(Problem.TIMED_OUT)) for read in late]
 
     def fail(self, problem: Problem) -> list[Reply]:
@@ -105,4 +111,5 @@ class Reads:
         reads += self.waiting
         self._rounds.clear()
         self.waiting = []
+        self.failed += len(reads)
         return [(read.ready, Refused(problem)) for read in reads]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from quorate.net.http1 import BodySink, Exchange, Request
+from quorate.peers.counts import PeerCounts, Transfers
 from quorate.peers.handler import LocalMember, PeerHandler, SnapshotSink
 from quorate.raft.types import Message, MessageType
 from quorate.wire.raft import WireError, decode_message
@@ -38,8 +39,11 @@ class PeerServer:
     def __init__(
         self, local: LocalMember, handler: PeerHandler, knows: Callable[[int], bool],
         attach: Callable[[int, Exchange], None], meet: Callable[[int, tuple[str, ...]], bool],
+        counts: Callable[[int], PeerCounts], clock: Callable[[], float],
     ) -> None:
         """`meet` takes a member that is not known, with its URLs, if it may."""
+        self._counts = counts
+        self._clock = clock
         self._local = local
         self._handler = handler
         self._knows = knows
@@ -56,7 +60,8 @@ class PeerServer:
         if refusal is not None:
             exchange.respond(*refusal, content_type="text/plain")
             return _Discard()
-        return _SnapshotBody(self._handler, exchange, sender)
+        return _SnapshotBody(
+            self._handler, exchange, sender, self._counts(sender).received, self._clock)
 
     def on_request(self, request: Request, exchange: Exchange) -> None:
         """Serve one request."""
@@ -126,7 +131,14 @@ class _Discard:
 class _SnapshotBody:
     """8-byte length, a SNAP message, then the image."""
 
-    def __init__(self, handler: PeerHandler, exchange: Exchange, sender: int) -> None:
+    def __init__(
+        self, handler: PeerHandler, exchange: Exchange, sender: int, transfers: Transfers,
+        clock: Callable[[], float],
+    ) -> None:
+        self._transfers: Transfers | None = transfers
+        self._clock = clock
+        self._began = clock()
+        transfers.under_way += 1
         self._handler = handler
         self._exchange = exchange
         self._sender = sender
@@ -154,12 +166,14 @@ class _SnapshotBody:
         """The image is complete."""
         if self._sink is not None and not self._failed:
             self._sink.finish()
+            self._over(ok=True)
             self._exchange.respond(204, b"", content_type="")
         elif not self._failed:
             self._fail(b"the snapshot is cut short")
 
     def lost(self) -> None:
         """The connection broke."""
+        self._over(ok=False)
         if self._sink is not None:
             self._sink.abort()
 
@@ -178,6 +192,12 @@ class _SnapshotBody:
         if rest:
             self._sink.write(rest)
 
+    def _over(self, *, ok: bool) -> None:
+        if self._transfers is not None:
+            self._transfers.ended(ok, self._clock() - self._began)
+            self._transfers = None
+
     def _fail(self, text: bytes) -> None:
+        self._over(ok=False)
         self._failed = True
         self._exchange.respond(400, text, content_type="text/plain")

@@ -16,6 +16,7 @@ from http import HTTPStatus
 
 import httptools
 
+from quorate.peers.counts import PeerCounts
 from quorate.raft.types import Message
 from quorate.wire.raft import WireError, decode_message
 
@@ -67,7 +68,9 @@ class StreamClient(asyncio.Protocol):
     def __init__(
         self, request: bytes, deliver: Callable[[Message], None],
         ended: Callable[[str, bool], None], established: Callable[[], None],
+        counts: PeerCounts,
     ) -> None:
+        self._counts = counts
         self._request = request
         self._reader = FrameReader(deliver)
         self._ended = ended
@@ -121,6 +124,7 @@ class StreamClient(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body."""
         if self._status == 200:
+            self._counts.received_bytes += len(body)
             self._reader.feed(body)
         else:
             self._error = f"refused with {self._status}: {body[:200].decode('utf-8', 'replace')}"

@@ -14,13 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from quorate.net.connections import Connections
 from quorate.net.http1 import Exchange, Http1Protocol
 from quorate.peers.ask import post
+from quorate.peers.counts import PeerCounts
 from quorate.peers.handler import LocalMember, PeerHandler
+from quorate.peers.probe import PROBE_S, round_trip_s
 from quorate.peers.server import STREAM_PATH, PeerServer, identity_headers
 from quorate.peers.snapshot import send_snapshot
 from quorate.peers.stream import LIVE_S, LIVE_S_MAX, StreamClient, frame
@@ -48,6 +53,7 @@ class Peer:
     def __init__(self, transport: PeerTransport, member_id: int, urls: tuple[str, ...]) -> None:
         self.id = member_id
         self.urls = urls
+        self.counts = transport.counts[member_id]
         self._owner = transport
         self._out: Exchange | None = None
         self._in: StreamClient | None = None
@@ -55,7 +61,9 @@ class Peer:
         self._ended = asyncio.Event()
         self._task = transport.loop.create_task(self._receive())
         self._complained = ""
-        self._snapshots: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
+        """Snapshots and probes under way."""
+        self._probe_at = transport.loop.time()
 
     # Sending.
 
@@ -78,7 +86,7 @@ class Peer:
         backlog = out.buffered() if out is not None else 0
         for position, message in enumerate(messages):
             if message.type is MessageType.SNAP:
-                self._send_snapshot(message)
+                self._start(self._snapshot(message))
                 continue
             append = message.type is MessageType.APP
             if append and not message.entries and _overtaken(message, messages[position + 1:]):
@@ -91,33 +99,49 @@ class Peer:
             backlog += len(data)
             parts.append(frame(data))
         if parts and out is not None:
-            out.write(b"".join(parts))
+            data = b"".join(parts)
+            self.counts.sent_bytes += len(data)
+            out.write(data)
             out.flush()
         if dropped:
+            self.counts.send_failures += dropped
             self._owner.handler.on_unreachable(self.id)
 
     def live(self) -> None:
         """Send a sign of life, and look for the peer's."""
+        now = self._owner.loop.time()
+        if now >= self._probe_at and self.active_since is not None:
+            self._probe_at = now + PROBE_S
+            self._start(self._probe())
         if self._out is not None:
             self._out.write(frame(b""))
         # Something that only accepts connections, such as a proxy of a dead member, must not
         # keep the member's place: an answer has to come as soon as a connection has to.
         limit_s = LIVE_S_MAX if self.active_since is not None else CONNECT_S_MAX
-        if self._in is not None and self._owner.loop.time() - self._in.heard > limit_s:
+        if self._in is not None and now - self._in.heard > limit_s:
             self._in.close(f"nothing heard for {limit_s:.0f} s")
 
-    def _send_snapshot(self, message: Message) -> None:
-        task = self._owner.loop.create_task(self._snapshot(message))
-        self._snapshots.add(task)
-        task.add_done_callback(self._snapshots.discard)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._owner.loop.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _probe(self) -> None:
+        # Whether the member can be reached at all is told by its streams.
+        with suppress(OSError, TimeoutError, ValueError):
+            self.counts.round_trip_s.observe(await round_trip_s(self.urls[0]))
 
     async def _snapshot(self, message: Message) -> None:
+        transfers, began = self.counts.sent, self._owner.loop.time()
+        transfers.under_way += 1
         ok = False
         try:
             await send_snapshot(self._owner.local, self.urls, message, self._owner.handler)
             ok = True
         except (OSError, TimeoutError, ValueError) as failure:
             log.warning("snapshot to member %x failed: %s", self.id, failure)
+        finally:
+            transfers.ended(ok, self._owner.loop.time() - began)
         self._owner.handler.on_snapshot_sent(self.id, ok)
 
     # Receiving.
@@ -149,7 +173,7 @@ class Peer:
         async with asyncio.timeout(CONNECT_S_MAX):
             _, self._in = await self._owner.loop.create_connection(
                 lambda: StreamClient(request, self._owner.handler.on_message,
-                                     self._stream_ended, self._established),
+                                     self._stream_ended, self._established, self.counts),
                 parts.hostname or "", parts.port or 0)
 
     def _established(self) -> None:
@@ -160,6 +184,7 @@ class Peer:
         if self._in is not None and self._in.refused_as_removed:
             self._owner.handler.on_refused(self.id)
         self._in = None
+        self.counts.disconnects += self.active_since is not None
         self.active_since = None
         self._ended.set()
         if lost:
@@ -175,7 +200,7 @@ class Peer:
 
     async def stop(self) -> None:
         """Close everything."""
-        tasks = [self._task, *self._snapshots]
+        tasks = [self._task, *self._aside]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -211,12 +236,14 @@ class PeerTransport:
         self.handler = handler
         self.rng = rng
         self.loop = asyncio.get_running_loop()
+        self.counts: defaultdict[int, PeerCounts] = defaultdict(PeerCounts)
         self._peers: dict[int, Peer] = {}
         self._connections = Connections(self.loop)
         self._strangers: dict[int, tuple[str, ...]] = {}
         """Members that have called and are not in the state of this one yet."""
         self._server = PeerServer(
-            local, handler, self._peers.__contains__, self._attach, self._meet)
+            local, handler, self._peers.__contains__, self._attach, self._meet,
+            self.counts.__getitem__, self.loop.time)
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
