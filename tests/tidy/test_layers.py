@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "net": (),
     "disk": ("raft.types", "state.backend", "wire"),
     "peers": ("raft.types", "wire", "net"),
-    "bootstrap": ("wire", "raft.types", "state.members", "member.config"),
+    "bootstrap": ("wire", "raft.types", "state.members", "member.config", "member.settings"),
     "member": ("raft", "wire", "state", "net", "disk", "peers", "bootstrap"),
     "api": ("member.service", "state.errors", "wire", "net"),
     "check": ("wire",),

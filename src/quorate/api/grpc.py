@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message as Proto
 
 from quorate.api import reflection
+from quorate.api.calls import Calls, Type
 from quorate.api.elections import Elections
 from quorate.api.errors import SHUTDOWN, Code, ErrorForm, form
 from quorate.api.leaderless import Leaderless
@@ -33,32 +34,40 @@ RENEWALS_MAX = 10_000
 class GrpcApi:
     """A `net.grpc.Handler` over a `Service`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, calls: Calls) -> None:
         self._service = service
+        self._calls = calls
         self._elections = Elections(service)
         self._leaderless = Leaderless(
             service, lambda call: self._end(call, form(Refused(Problem.NO_LEADER))))
         self._streams: dict[Call, Callable[[], None]] = {}
         """Calls that end only when somebody ends them, and how."""
         self._methods = {
-            f"/{unary.path}".encode(): Method(self._unary(unary, serve))
+            f"/{unary.path}".encode(): Method(
+                self._unary(unary, serve), observer=calls.of(unary.path, waits=unary.waits))
             for unary, serve in bound(service)}
+        self._add("grpc.health.v1.Health/Check", Type.UNARY, self._health)
         streams = {
-            b"/etcdserverpb.Watch/Watch": self._watch,
-            b"/etcdserverpb.Lease/LeaseKeepAlive": self._keep_alive,
-            b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": self._reflect,
-            b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": self._reflect,
+            "etcdserverpb.Maintenance/Snapshot": self._stream(self._snapshot, of_learner=True),
+            "v3electionpb.Election/Observe": self._stream(self._observe),
+            "grpc.health.v1.Health/Watch": self._stream(self._health_watch),
         }
-        self._methods |= {
-            path: Method(self._stream(begin), unary=False)
-            for path, begin in streams.items()}
-        self._methods |= {
-            b"/etcdserverpb.Maintenance/Snapshot": Method(
-                self._stream(self._snapshot, of_learner=True)),
-            b"/v3electionpb.Election/Observe": Method(self._stream(self._observe)),
-            b"/grpc.health.v1.Health/Check": Method(self._health),
-            b"/grpc.health.v1.Health/Watch": Method(self._stream(self._health_watch)),
+        for path, begin in streams.items():
+            self._add(path, Type.SERVER_STREAM, begin)
+        both_ways = {
+            "etcdserverpb.Watch/Watch": self._watch,
+            "etcdserverpb.Lease/LeaseKeepAlive": self._keep_alive,
+            "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": self._reflect,
+            "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": self._reflect,
         }
+        for path, begin in both_ways.items():
+            self._add(path, Type.BIDI_STREAM, self._stream(begin))
+
+    def _add(
+        self, path: str, type_: Type, begin: Callable[[Call, bytes | None], None]
+    ) -> None:
+        self._methods[f"/{path}".encode()] = Method(
+            begin, unary=type_ is not Type.BIDI_STREAM, observer=self._calls.of(path, type_))
 
     def method(self, path: bytes) -> Method | None:
         """See `net.grpc.Handler`."""

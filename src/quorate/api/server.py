@@ -1,10 +1,10 @@
-"""What a member's client port serves over HTTP/1.1: the JSON gateway, version and health.
+"""What a member's client port serves over HTTP/1.1: the JSON gateway, version, health, metrics.
 
 Paths are a table from path to call. Every `/v3` answer, errors included, is JSON: Patroni reads a
 text body that begins with digits as a number (patroni-contract §2.3).
 
-Not here: the JSON forms (wire/gateway.py), errors (errors.py), HTTP itself (net/http1.py), watches
-(watch.py), other calls that may take for ever (waiting.py).
+Not here: the JSON forms (wire/gateway.py), errors (errors.py), HTTP itself (net/http1.py), streams
+(streams.py) and other calls that may take for ever (waiting.py), pages about health (health.py).
 """
 
 from __future__ import annotations
@@ -13,59 +13,72 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
 
 from google.protobuf.message import Message as Proto
 
+from quorate.api.calls import Calls, MethodCalls, Served, Type
 from quorate.api.elections import Elections
 from quorate.api.errors import Code, ErrorForm, form
+from quorate.api.health import HealthPages
 from quorate.api.methods import bound
+from quorate.api.metrics import MetricsPage
 from quorate.api.queues import Cancel
 from quorate.api.snapshot import SnapshotExchange
+from quorate.api.streams import StreamExchange
 from quorate.api.waiting import ObserveExchange, WaitingExchange
 from quorate.api.watch import WatchExchange
-from quorate.member.service import Done, Health, Service
+from quorate.member.service import Done, Service
 from quorate.net.http1 import BodySink, Exchange, Request
 from quorate.state.errors import Problem, Refused
 from quorate.wire import gateway
 from quorate.wire._generated import election_pb2 as election, rpc_pb2 as rpc
+from quorate.wire.prometheus import CONTENT_TYPE
 
 SERVER_VERSION = "3.5.21"
 CLUSTER_VERSION = "3.5.0"
 """The release of etcd whose behaviour this server has; digits and dots only (Patroni)."""
 
-HEADERS = (
-    b"Grpc-Metadata-Content-Type: application/grpc\r\n"
+CORS = (
     b"Access-Control-Allow-Headers: accept, content-type, authorization\r\n"
     b"Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n"
     b"Access-Control-Allow-Origin: *\r\n")
+HEADERS = b"Grpc-Metadata-Content-Type: application/grpc\r\n" + CORS
 NOT_FOUND = ErrorForm(Code.NOT_FOUND, "Not Found")
 METHOD = ErrorForm(Code.UNIMPLEMENTED, "Method Not Allowed")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method: its request type and what serves it."""
+    """One method: its request type, what serves it, and its counts."""
 
     request: type[Proto]
     serve: Callable[[Any, Done], Cancel | None]
     waits: bool
+    calls: MethodCalls
 
 
 class ApiHandler:
     """A `net.http1.Handler` over a `Service`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, calls: Calls) -> None:
         self._service = service
         self._unary = {
-            path: Call(unary.request, serve, unary.waits)
+            path: Call(unary.request, serve, unary.waits, calls.of(unary.path, waits=unary.waits))
             for unary, serve in bound(service) for path in unary.gateway}
         self._elections = Elections(service)
-        self._streamed: dict[str, Callable[[Request, Exchange], None]] = {
-            "watch": self._watch, "lease/keepalive": self._keep_alive,
-            "election/observe": self._observe, "maintenance/snapshot": self._snapshot}
-        self._streams: set[
-            WatchExchange | ObserveExchange | WaitingExchange | SnapshotExchange] = set()
+        both, answers = Type.BIDI_STREAM, Type.SERVER_STREAM
+        self._streamed: dict[str, tuple[
+            Callable[[Request, Exchange, Served], None], MethodCalls]] = {
+            "watch": (self._watch, calls.of("etcdserverpb.Watch/Watch", both)),
+            "lease/keepalive": (
+                self._keep_alive, calls.of("etcdserverpb.Lease/LeaseKeepAlive", both)),
+            "election/observe": (
+                self._observe, calls.of("v3electionpb.Election/Observe", answers)),
+            "maintenance/snapshot": (
+                self._snapshot, calls.of("etcdserverpb.Maintenance/Snapshot", answers))}
+        self._streams: set[StreamExchange | WaitingExchange] = set()
+        self._health = HealthPages(service)
+        self._metrics = MetricsPage(service.measures, calls.families, self._health.families)
         self._version = json.dumps(
             {"etcdserver": SERVER_VERSION, "etcdcluster": CLUSTER_VERSION},
             separators=(",", ":")).encode()
@@ -83,10 +96,18 @@ class ApiHandler:
             self._gateway(path[8:], request, exchange)
         elif path == "/version":
             exchange.respond(200, self._version)
-        elif path == "/health":
-            self._health(request, exchange)
-        else:
+        elif not self.page(request, exchange):
             exchange.respond(404, NOT_FOUND.unary())
+
+    def page(self, request: Request, exchange: Exchange) -> bool:
+        """Serve what `--listen-metrics-urls` serve, too; whether it is that."""
+        if request.path == "/metrics":
+            exchange.respond(200, self._metrics.text(), content_type=CONTENT_TYPE, headers=CORS)
+        elif self._health.serves(request.path):
+            self._health.respond(request, exchange, CORS)
+        else:
+            return False
+        return True
 
     def end_streams(self) -> None:
         """The member stops: end what would never end by itself."""
@@ -106,114 +127,95 @@ class ApiHandler:
             exchange.respond(405, METHOD.unary(), headers=HEADERS + b"Allow: POST\r\n")
         elif call is not None:
             self._call(call, request, exchange)
-        elif (refused := self._service.refusal(None)) is not None and streamed != self._snapshot:
-            _refuse(exchange, refused)
         elif streamed is not None:
-            streamed(request, exchange)
+            serve, calls = streamed
+            served = Served(calls, len(request.body), exchange.peer)
+            if path != "maintenance/snapshot" and (
+                    refused := self._service.refusal(None)) is not None:
+                _refuse(exchange, served, refused)
+            else:
+                serve(request, exchange, served)
 
     def _call(self, call: Call, request: Request, exchange: Exchange) -> None:
+        served = Served(call.calls, len(request.body), exchange.peer)
         try:
             message = gateway.decode(call.request, request.body)
         except gateway.GatewayError as wrong:
-            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
-            return
+            return _refuse(exchange, served, Refused(Problem.MALFORMED, str(wrong)))
         if (refused := self._service.refusal(message)) is not None:
-            _refuse(exchange, refused)
-            return
+            return _refuse(exchange, served, refused)
 
         def done(outcome: Proto | Refused) -> None:
             if isinstance(outcome, Refused):
-                _refuse(exchange, outcome)
-            else:
-                exchange.respond(200, gateway.encode(outcome), headers=HEADERS)
+                return _refuse(exchange, served, outcome)
+            body = gateway.encode(outcome)
+            served.sent(len(body))
+            served.ended(0)
+            return exchange.respond(200, body, headers=HEADERS)
 
         if call.waits:
-            waiting = WaitingExchange(exchange, HEADERS, self._streams.discard)
+            waiting = WaitingExchange(exchange, HEADERS, served, self._streams.discard)
             self._streams.add(waiting)
             waiting.serve(call.serve, message, done)
         else:
             call.serve(message, done)
+        return None
 
-    def _observe(self, request: Request, exchange: Exchange) -> None:
+    def _observe(self, request: Request, exchange: Exchange, served: Served) -> None:
         try:
             message = gateway.decode(election.LeaderRequest, request.body)
         except gateway.GatewayError as wrong:
-            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
-            return
-        stream = ObserveExchange(exchange, HEADERS, self._streams.discard)
+            return _refuse(exchange, served, Refused(Problem.MALFORMED, str(wrong)))
+        stream = ObserveExchange(exchange, HEADERS, served, self._streams.discard)
         self._streams.add(stream)
-        stream.serve(self._elections, message)
+        return stream.serve(self._elections, message)
 
-    def _keep_alive(self, request: Request, exchange: Exchange) -> None:
+    def _keep_alive(self, request: Request, exchange: Exchange, served: Served) -> None:
         """A stream: answers one request object after the other, each in a line of its own. The
         status is decided by the first answer."""
         try:
             messages = gateway.decode_stream(rpc.LeaseKeepAliveRequest, request.body)
         except gateway.GatewayError as wrong:
-            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
-            return
+            return _refuse(exchange, served, Refused(Problem.MALFORMED, str(wrong)))
         pending = iter(messages)
-        started = False
+        stream = StreamExchange(exchange, HEADERS, served, self._streams.discard)
 
         def next_one() -> None:
             message = next(pending, None)
             if message is not None:
                 self._service.lease_keep_alive(message, done)
-            elif started:
-                exchange.end()
             else:
-                exchange.respond(200, b"", headers=HEADERS)
+                stream.finish(None)
 
         def done(outcome: Proto | Refused) -> None:
-            nonlocal started
-            error = form(outcome) if isinstance(outcome, Refused) else None
-            if not started:
-                started = True
-                exchange.start(error.status if error else 200, headers=HEADERS)
-            if error is not None:
-                exchange.write(error.streaming())
-                exchange.end()
-            elif not isinstance(outcome, Refused):
-                exchange.write(b'{"result":%b}\n' % gateway.encode(outcome))
+            if isinstance(outcome, Refused):
+                stream.finish(outcome)
+            else:
+                stream.send_line(outcome)
                 next_one()
 
-        next_one()
+        return next_one()
 
-    def _watch(self, request: Request, exchange: Exchange) -> None:
+    def _watch(self, request: Request, exchange: Exchange, served: Served) -> None:
         try:
             messages = gateway.decode_stream(rpc.WatchRequest, request.body)
         except gateway.GatewayError as wrong:
-            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
-            return
-        stream = WatchExchange(exchange, HEADERS, self._streams.discard)
+            return _refuse(exchange, served, Refused(Problem.MALFORMED, str(wrong)))
+        stream = WatchExchange(exchange, HEADERS, served, self._streams.discard)
         self._streams.add(stream)
-        stream.serve(self._service, messages)
+        return stream.serve(self._service, messages)
 
-    def _snapshot(self, request: Request, exchange: Exchange) -> None:
+    def _snapshot(self, request: Request, exchange: Exchange, served: Served) -> None:
         try:
             gateway.decode(rpc.SnapshotRequest, request.body)
         except gateway.GatewayError as wrong:
-            _refuse(exchange, Refused(Problem.MALFORMED, str(wrong)))
-            return
-        stream = SnapshotExchange(exchange, HEADERS, self._streams.discard)
+            return _refuse(exchange, served, Refused(Problem.MALFORMED, str(wrong)))
+        stream = SnapshotExchange(exchange, HEADERS, served, self._streams.discard)
         self._streams.add(stream)
-        stream.serve(self._service)
-
-    # Health.
-
-    def _health(self, request: Request, exchange: Exchange) -> None:
-        def done(health: Health) -> None:
-            body = json.dumps(
-                {"health": "true" if health.healthy else "false", "reason": health.reason},
-                separators=(",", ":")).encode()
-            exchange.respond(200 if health.healthy else 503, body)
-
-        query = parse_qs(request.query)
-        self._service.health(
-            done, serializable=query.get("serializable", [""])[-1] == "true",
-            exclude=query.get("exclude", []))
+        return stream.serve(self._service)
 
 
-def _refuse(exchange: Exchange, refused: Refused) -> None:
+def _refuse(exchange: Exchange, served: Served, refused: Refused) -> None:
     error = form(refused)
+    served.ended(error.code)
     exchange.respond(error.status, error.unary(), headers=HEADERS)

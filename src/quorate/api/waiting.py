@@ -12,12 +12,13 @@ from typing import Any
 from google.protobuf.message import Message as Proto
 
 from quorate.api.elections import Elections, Observer
-from quorate.api.errors import SHUTDOWN, form
+from quorate.api.calls import Served
+from quorate.api.errors import SHUTDOWN, Code
 from quorate.api.queues import Cancel
+from quorate.api.streams import StreamExchange
 from quorate.member.service import Done
 from quorate.net.http1 import Exchange
 from quorate.state.errors import Refused
-from quorate.wire import gateway
 from quorate.wire._generated import election_pb2 as election
 
 
@@ -25,9 +26,11 @@ class WaitingExchange:
     """A unary call that waits."""
 
     def __init__(
-        self, exchange: Exchange, headers: bytes, closed: Callable[[WaitingExchange], None]
+        self, exchange: Exchange, headers: bytes, served: Served,
+        closed: Callable[[WaitingExchange], None],
     ) -> None:
         self._exchange = exchange
+        self._served = served
         self._headers = headers
         self._closed = closed
         self._cancel: Cancel | None = None
@@ -46,54 +49,37 @@ class WaitingExchange:
 
     def shut_down(self) -> None:
         """The member stops."""
+        self._served.ended(SHUTDOWN.code)
         self._disconnected()
         self._exchange.respond(SHUTDOWN.status, SHUTDOWN.unary(), headers=self._headers)
 
     def _disconnected(self) -> None:
+        self._served.ended(Code.CANCELED)
         self._closed(self)
         if self._cancel is not None:
             self._cancel()
 
 
-class ObserveExchange:
-    """An `elections.LeaderSink` on an exchange: one chunked reply, one JSON line per leader."""
+class ObserveExchange(StreamExchange):
+    """An `elections.LeaderSink` on an exchange: a line per leader."""
 
-    def __init__(
-        self, exchange: Exchange, headers: bytes, closed: Callable[[ObserveExchange], None]
-    ) -> None:
-        self._exchange = exchange
-        self._headers = headers
-        self._closed = closed
-        self._observer: Observer | None = None
+    _observer: Observer | None = None
 
     def serve(self, elections: Elections, request: election.LeaderRequest) -> None:
         """Begin the reply, and observe."""
-        self._exchange.start(200, headers=self._headers)
-        self._exchange.on_disconnected = self._disconnected
+        self.start()
         self._observer = observer = elections.observe(request, self)
-        self._exchange.on_drained = observer.drained
+        self.exchange.on_drained = observer.drained
 
     def send(self, response: election.LeaderResponse) -> None:
         """See `LeaderSink`."""
-        self._exchange.write(b'{"result":%b}\n' % gateway.encode(response))
-
-    def backlog_bytes(self) -> int:
-        """See `LeaderSink`."""
-        return self._exchange.buffered()
+        self.send_line(response)
 
     def fail(self, reason: Refused) -> None:
         """See `LeaderSink`."""
-        self._exchange.write(form(reason).streaming())
-        self._exchange.end()
-        self._closed(self)
+        self.finish(reason)
 
-    def shut_down(self) -> None:
-        """The member stops."""
-        self._disconnected()
-        self._exchange.write(SHUTDOWN.streaming())
-        self._exchange.end()
-
-    def _disconnected(self) -> None:
-        self._closed(self)
+    def close_source(self) -> None:
+        """See `StreamExchange`."""
         if self._observer is not None:
             self._observer.close()

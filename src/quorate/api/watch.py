@@ -1,67 +1,43 @@
-"""A watch stream over the JSON gateway: one chunked reply, one JSON line per response.
+"""A watch stream over the JSON gateway.
 
 The head and the `created` line leave at once. The end of the request body does not end the stream
-(surface §4.4, rule 9); the client's going away does. No line is split over chunks.
+(surface §4.4, rule 9); the client's going away does.
 
 Not here: which events go where (member/watchhub.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from quorate.api.errors import SHUTDOWN, form
+from quorate.api.streams import StreamExchange
 from quorate.member.service import Service, WatchSink, WatchStream
-from quorate.net.http1 import Exchange
 from quorate.state.errors import Refused
-from quorate.wire import gateway
 from quorate.wire._generated import rpc_pb2 as rpc
 
 
-class WatchExchange(WatchSink):
+class WatchExchange(StreamExchange, WatchSink):
     """A `service.WatchSink` on an exchange."""
 
-    def __init__(
-        self, exchange: Exchange, headers: bytes, closed: Callable[[WatchExchange], None]
-    ) -> None:
-        self._exchange = exchange
-        self._headers = headers
-        self._closed = closed
-        self._stream: WatchStream | None = None
+    _stream: WatchStream | None = None
 
     def serve(self, service: Service, requests: Iterable[rpc.WatchRequest]) -> None:
         """Begin the reply and hand the requests to the member."""
-        self._exchange.start(200, headers=self._headers)
-        self._exchange.on_disconnected = self._disconnected
+        self.start()
         self._stream = stream = service.watch(self)
-        self._exchange.on_drained = stream.drained
+        self.exchange.on_drained = stream.drained
         for request in requests:
             stream.request(request)
 
     def send(self, response: rpc.WatchResponse) -> None:
         """See `WatchSink`."""
-        self._exchange.write(b'{"result":%b}\n' % gateway.encode(response))
-
-    def backlog_bytes(self) -> int:
-        """See `WatchSink`."""
-        return self._exchange.buffered()
+        self.send_line(response)
 
     def end(self, reason: Refused | None) -> None:
         """See `WatchSink`."""
-        if reason is not None:
-            self._exchange.write(form(reason).streaming())
-        self._exchange.end()
-        self._closed(self)
+        self.finish(reason)
 
-    def shut_down(self) -> None:
-        """The member stops."""
+    def close_source(self) -> None:
+        """See `StreamExchange`."""
         if self._stream is not None:
             self._stream.close()
-        self._exchange.write(SHUTDOWN.streaming())
-        self._exchange.end()
-        self._closed(self)
-
-    def _disconnected(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        self._closed(self)

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from quorate.bootstrap.static import StaticCluster, check_local
-from quorate.member.config import Config, ConfigError
+from quorate.member.config import Config
+from quorate.member.settings import ConfigError
 from quorate.state.members import Member, from_json_list
 
 ASK_S_MAX = 2.0

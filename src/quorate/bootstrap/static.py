@@ -13,7 +13,8 @@ import os
 import socket
 from dataclasses import dataclass
 
-from quorate.member.config import Config, ConfigError, Url
+from quorate.member.config import Config
+from quorate.member.settings import ConfigError, Url
 from quorate.state.members import Member, cluster_id, member_id
 
 
@@ -77,7 +78,8 @@ def _refuse_localhost(config: Config) -> None:
 def check_ports(config: Config) -> None:
     """Raises ConfigError if a port that is to be listened on is taken."""
     for flag, urls in (("--listen-peer-urls", config.listen_peer_urls),
-                       ("--listen-client-urls", config.listen_client_urls)):
+                       ("--listen-client-urls", config.listen_client_urls),
+                       ("--listen-metrics-urls", config.listen_metrics_urls)):
         for url in urls:
             _check_port(flag, url)
 

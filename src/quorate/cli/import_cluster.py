@@ -28,7 +28,8 @@ from quorate.disk.datadir import DataDir, DataDirError, Identity
 from quorate.disk.etcd_file import FileRefused, open_database
 from quorate.disk.lmdb_backend import LmdbBackend
 from quorate.disk.recover import first_start
-from quorate.member.config import Config, ConfigError, load_config
+from quorate.member.config import Config, load_config
+from quorate.member.settings import ConfigError
 from quorate.state.etcd_buckets import Survey, Unusable, from_etcd, survey
 from quorate.state.machine import Machine
 from quorate.state.members import cluster_id, to_json

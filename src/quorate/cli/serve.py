@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from quorate.api.port import ClientPort
@@ -16,7 +17,8 @@ from quorate.disk.datadir import DataDirError
 from quorate.disk.snapshot_files import ImageDamaged
 from quorate.disk.wal import WalDamaged
 from quorate.member import logs
-from quorate.member.config import ConfigError, load_config
+from quorate.member.config import load_config
+from quorate.member.settings import ConfigError
 from quorate.member.config_flags import FLAGS, Use
 from quorate.member.launch import run
 
@@ -30,7 +32,8 @@ GROUPS = (
     ("Limits", ("snapshot-count", "snapshot-catchup-entries", "max-request-bytes",
                 "max-txn-ops", "quota-backend-bytes")),
     ("History", ("auto-compaction-mode", "auto-compaction-retention")),
-    ("Logs", ("log-level", "log-outputs")),
+    ("Logs", ("log-level", "log-format", "log-outputs", "warning-unary-request-duration")),
+    ("Metrics", ("listen-metrics-urls", "metrics")),
 )
 
 
@@ -60,8 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         config = load_config(argv, os.environ, lambda path: Path(path).read_text())
         for warning in config.warnings:
             print(f"quorate: warning: {warning}", file=sys.stderr)
-        logs.set_up(config.log_level, config.log_outputs)
-        return run(config, ClientPort, SERVER_VERSION)
+        logs.set_up(config.log_level, config.log_outputs, config.log_format)
+        return run(config, partial(
+            ClientPort, extensive_metrics=config.metrics_extensive,
+            slow_request_s=config.slow_request_s), SERVER_VERSION)
     except ConfigError as wrong:
         print(f"quorate: {wrong}", file=sys.stderr)
         return 2 if wrong.usage else 1

@@ -132,6 +132,8 @@ class Wal:
         self._failed = self._commit_kept = False
         self._spare = ""
         self._preparing = Lock()
+        self.written_bytes = 0
+        """Since the start, for metrics."""
 
     @classmethod
     def create(
@@ -273,6 +275,7 @@ class Wal:
             out.append(payload)
             offset += RECORD.size + len(payload)
         self._file.write_at(self._offset, b"".join(out))
+        self.written_bytes += offset - self._offset
         self._offset = offset
         self._dirty = self._dirty or len(records) > 1 or bool(
             records and records[0][0] is not RecordType.SYNCED)

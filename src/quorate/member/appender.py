@@ -21,8 +21,12 @@ from quorate.disk.probe import SyncMode
 from quorate.disk.wal import Wal
 from quorate.member.effects import AppendWork
 from quorate.raft.types import Snapshot
+from quorate.wire.prometheus import Histogram
 
 log = logging.getLogger(__name__)
+
+SYNC_S_SLOW = 1.0
+"""A sync that takes longer is told (etcd's limit)."""
 
 
 class Appender:
@@ -43,6 +47,8 @@ class Appender:
         self._queue: list[AppendWork] = []
         self._syncing: list[AppendWork] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal-sync")
+        self.sync_s = Histogram()
+        self.write_s = Histogram()
         self._broken = False
 
     @property
@@ -64,8 +70,10 @@ class Appender:
     def _write(self) -> None:
         works, self._queue = self._queue, []
         try:
+            started = time.perf_counter()
             for work in works:
                 self._write_one(work)
+            self.write_s.observe(time.perf_counter() - started)
             if not any(work.must_sync for work in works):
                 self._report(works)
             elif self.mode.inline:
@@ -92,6 +100,10 @@ class Appender:
         started = time.perf_counter()
         self.wal.sync()
         took_s = time.perf_counter() - started
+        self.sync_s.observe(took_s)
+        if took_s > SYNC_S_SLOW:
+            log.warning("a sync of the log took %.1f s; writes wait for it, so look at the disk",
+                        took_s, extra={"fields": {"took_s": took_s}})
         switches = self.mode.switches
         self.mode.record(took_s)
         if self.mode.switches != switches:

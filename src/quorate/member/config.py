@@ -3,47 +3,25 @@
 Precedence is etcd's: a flag wins over its variable; with --config-file everything else is ignored.
 Wrong input is one `ConfigError`: a sentence with the setting, the value and the remedy.
 
-Not here: the flags (config_flags.py), what needs the network or the disk (bootstrap/static.py).
+Not here: the flags (config_flags.py), how values are written (settings.py), what needs the network
+or the disk (bootstrap/static.py).
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from quorate.member.autocompact import Retention, parse_retention
 from quorate.member.config_flags import FLAGS, Kind, Use
 from quorate.member.quota import QUOTA_BYTES
+from quorate.member.settings import ConfigError, Settings, Url, parse_url
 
 ELECTION_MS_MAX = 50_000
 ELECTION_PER_HEARTBEAT_MIN = 5
 DEFAULT_CLIENT_URL = "http://localhost:2379"
 DEFAULT_PEER_URL = "http://localhost:2380"
-
-
-class ConfigError(Exception):
-    """A sentence for the person who started the member. `usage`: exit 2 instead of 1."""
-
-    def __init__(self, sentence: str, *, usage: bool = False) -> None:
-        super().__init__(sentence)
-        self.usage = usage
-
-
-@dataclass(frozen=True, slots=True)
-class Url:
-    """An http URL with host and port."""
-
-    host: str
-    port: int
-    text: str
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,85 +50,15 @@ class Config:
     max_learners: int = 1
     strict_reconfig_check: bool = True
     log_level: str = "info"
+    log_format: str = "console"
     log_outputs: tuple[str, ...] = ("stderr",)
+    listen_metrics_urls: tuple[Url, ...] = ()
+    metrics_extensive: bool = False
+    slow_request_s: float = 0.3
+    """A unary request that takes longer is told; 0 for never."""
     warnings: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
     """Names of the settings that were given, by whatever means."""
-
-
-class Settings:
-    """Values by flag name, with where each came from, for sentences."""
-
-    def __init__(self, values: dict[str, str], sources: dict[str, str]) -> None:
-        self._values = values
-        self._sources = sources
-
-    def given(self, name: str) -> bool:
-        """Whether it was set at all, to something."""
-        return self._values.get(name, "") != ""
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Everything that was set to something."""
-        return frozenset(name for name, value in self._values.items() if value)
-
-    def get(self, name: str, default: str = "") -> str:
-        """Its value."""
-        return self._values.get(name, "") or default
-
-    def shown(self, name: str) -> str:
-        """The setting as the person wrote it."""
-        return self._sources.get(name, f"--{name}")
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number within bounds; raises ConfigError."""
-        text = self.get(name, str(default))
-        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
-            raise ConfigError(
-                f"{self.shown(name)} {text!r} is not a whole number from {low} to {high}. "
-                f"Leave it out for the default, {default}.")
-        return int(text)
-
-    def milliseconds(self, name: str, default: int) -> int:
-        """A time in ms, as a bare number or like `100ms`, `1.5s`; raises ConfigError."""
-        text = self.get(name, str(default))
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", text)
-        factor = {"": 1, "ms": 1, "s": 1000, "m": 60_000}
-        value = float(match[1]) * factor[match[2]] if match else 0
-        if value < 1 or value != int(value):
-            raise ConfigError(
-                f"{self.shown(name)} {text!r} is not a time in milliseconds. Write a whole "
-                f"number such as {default}, or a duration such as {default}ms.")
-        return int(value)
-
-    def urls(self, name: str, default: str) -> tuple[Url, ...]:
-        """A comma-separated list of URLs; raises ConfigError."""
-        return parse_urls(self.get(name, default), self.shown(name))
-
-
-def parse_urls(text: str, shown: str) -> tuple[Url, ...]:
-    """URLs with scheme http, host and port and nothing else; raises ConfigError."""
-    return tuple(_parse_url(part.strip(), shown) for part in text.split(","))
-
-
-def _parse_url(text: str, shown: str) -> Url:
-    parts = urlsplit(text)
-    example = "Write it like http://10.0.0.1:2380."
-    if parts.scheme == "https":
-        raise ConfigError(
-            f"{shown} {text!r}: TLS is not in this release. Use http:// and a network that you "
-            f"trust, or wait for the release with TLS.")
-    if parts.scheme != "http":
-        raise ConfigError(f"{shown} {text!r} is not an http URL. {example}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if not parts.hostname or port is None:
-        raise ConfigError(f"{shown} {text!r} needs a host and a port. {example}")
-    if parts.path not in ("", "/") or parts.query:
-        raise ConfigError(f"{shown} {text!r} must not have a path. {example}")
-    return Url(parts.hostname, port, text.rstrip("/"))
 
 
 # From the command line, the environment and a file to settings.
@@ -303,13 +211,7 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
     heartbeat_ms, election_ms = _times(s)
     advertised_peers = s.get("initial-advertise-peer-urls", DEFAULT_PEER_URL)
     default_cluster = ",".join(f"{name}={url}" for url in advertised_peers.split(","))
-    state = s.get("initial-cluster-state", "new")
-    if state not in ("new", "existing"):
-        raise ConfigError(f"{s.shown('initial-cluster-state')} {state!r} is neither `new` nor "
-                          f"`existing`. Leave it out for a new cluster.")
-    level = s.get("log-level", "info")
-    if level not in ("debug", "info", "warn", "error", "panic", "fatal"):
-        raise ConfigError(f"{s.shown('log-level')} {level!r} is none of debug, info, warn, error.")
+    state = s.choice("initial-cluster-state", "new", "existing")
     cluster = _initial_cluster(s, default_cluster)
     if len(cluster) % 2 == 0:
         warnings.append(f"{len(cluster)} members survive no more failures than "
@@ -333,7 +235,13 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
         max_learners=s.number("max-learners", s.number(
             "experimental-max-learners", 1, 0, 64), 0, 64),
         strict_reconfig_check=s.get("strict-reconfig-check", "true") == "true",
-        log_level=level, log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),
+        log_level=s.choice("log-level", "info", "debug", "warn", "error", "panic", "fatal"),
+        log_format=s.choice("log-format", "console", "json"),
+        listen_metrics_urls=s.urls("listen-metrics-urls", "") if s.given(
+            "listen-metrics-urls") else (),
+        metrics_extensive=s.choice("metrics", "basic", "extensive") == "extensive",
+        slow_request_s=_slow_request_s(s),
+        log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),
         warnings=tuple(warnings), given=s.names)
 
 
@@ -350,6 +258,13 @@ def _retention(s: Settings) -> Retention:
 def _quota(s: Settings) -> int:
     quota = s.number("quota-backend-bytes", 0, -(1 << 62), 1 << 62)
     return 0 if quota < 0 else quota or QUOTA_BYTES
+
+
+def _slow_request_s(s: Settings) -> float:
+    name = "warning-unary-request-duration"
+    if not s.given(name) and s.given(f"experimental-{name}"):
+        name = f"experimental-{name}"
+    return 0.0 if s.get(name) in ("0", "0s") else s.milliseconds(name, 300) / 1000
 
 
 def _times(s: Settings) -> tuple[int, int]:
@@ -374,7 +289,7 @@ def _initial_cluster(s: Settings, default: str) -> dict[str, tuple[Url, ...]]:
         if not equals or not name:
             raise ConfigError(f"{shown} {part.strip()!r} is not NAME=URL. Write it like "
                               f"a=http://10.0.0.1:2380,b=http://10.0.0.2:2380.")
-        out[name] = (*out.get(name, ()), _parse_url(url, f"{shown} {name}"))
+        out[name] = (*out.get(name, ()), parse_url(url, f"{shown} {name}"))
     seen: dict[str, str] = {}
     for name, urls in out.items():
         for listed in urls:

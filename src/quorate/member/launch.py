@@ -26,8 +26,10 @@ from quorate.bootstrap.static import StaticCluster, check_ports, plan_cluster
 from quorate.disk.datadir import DataDir, Identity
 from quorate.disk.recover import Recovered, first_start, recover
 from quorate.member.build import build_core, open_log
-from quorate.member.config import Config, ConfigError
+from quorate.member.config import Config
+from quorate.member.settings import ConfigError
 from quorate.member.limits import CoreConfig
+from quorate.member.measures import Measures
 from quorate.member.membership import Rules
 from quorate.member.quota import Quota
 from quorate.member.requests import RequestIds
@@ -60,6 +62,10 @@ class Api(Protocol):
     """What serves the client port."""
 
     def protocol(
+        self, connections: Connections, loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Protocol: ...
+
+    def metrics_protocol(
         self, connections: Connections, loop: asyncio.AbstractEventLoop
     ) -> asyncio.Protocol: ...
 
@@ -135,11 +141,13 @@ class RunningMember:
             self.runtime.core, self.runtime.wake, version=version,
             request_bytes_max=config.max_request_bytes,
             rules=Rules(config.strict_reconfig_check, config.max_learners), links=self.runtime,
-            upkeep=self.runtime.upkeep, snapshots=self._snapshots.open)
+            upkeep=self.runtime.upkeep, snapshots=self._snapshots.open,
+            measures=Measures(self.runtime, self._snapshots, version=version,
+                              quota_bytes=config.quota_bytes))
         self.runtime.membership = self.service.membership
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []
-        self._published = False
+        self._published = self._serving = False
         self._opening: asyncio.Task[None] | None = None
 
     def _build(self, recovered: Recovered) -> Runtime:
@@ -170,6 +178,10 @@ class RunningMember:
             await transport.listen(url.host, url.port)
         self.runtime.transport = transport
         self.runtime.update_peers()
+        for url in self.config.listen_metrics_urls:
+            self._listeners.append(await self._loop.create_server(
+                lambda: self._api.metrics_protocol(self._connections, self._loop),
+                url.host, url.port))
         if self._is_known():
             await self._open_client_port()
         self.runtime.start()
@@ -184,6 +196,7 @@ class RunningMember:
             self._listeners.append(await self._loop.create_server(
                 lambda: self._api.protocol(self._connections, self._loop),
                 url.host, url.port, backlog=1024))
+        self._serving = True
 
     def _wait_for_state(self) -> None:
         if self._is_known():
@@ -219,7 +232,7 @@ class RunningMember:
         core, config = self.runtime.core, self.config
         known = core.machine.members.get(self._identity.member_id)
         urls = tuple(url.text for url in config.advertise_client_urls)
-        if not self._listeners:
+        if not self._serving:
             self._wait_for_state()
             return
         if known is None or (known.name == self._identity.name and known.client_urls == urls):

@@ -33,6 +33,11 @@ class Leadership:
         self.changes = 0
 
     @property
+    def known(self) -> tuple[int, int]:
+        """Leader, 0 if there is none, and term."""
+        return self._lead, self._term
+
+    @property
     def reported_term(self) -> int:
         """The raft term for clients."""
         if self._lead and self._reported_term < self._term <= self.durable_term:

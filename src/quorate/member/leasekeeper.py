@@ -21,7 +21,7 @@ from quorate.raft.types import Message, MessageType
 from quorate.state.errors import Refused
 from quorate.state.machine import Applied
 from quorate.wire._generated import peer_pb2 as peer, raft_internal_pb2 as internal
-from quorate.wire.prometheus import Histogram
+from quorate.wire.prometheus import Histogram, exponential
 
 if TYPE_CHECKING:
     from quorate.member.core import MemberCore
@@ -40,7 +40,8 @@ class LeaseCounts:
     revoked: int = 0
     renewed: int = 0
     expired: int = 0
-    ttls_s: Histogram = field(default_factory=lambda: Histogram(1, 2, 24))
+    ttls_s: Histogram = field(default_factory=lambda: Histogram(
+        exponential(1, 2, 24)))
 
 
 class LeaseKeeper:

@@ -16,15 +16,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from quorate.disk.lmdb_backend import LmdbBackend
+from quorate.disk.lmdb_backend import Batch, LmdbBackend
 from quorate.disk.probe import SyncMode
 from quorate.disk.snapshot_files import SnapshotFiles, framed
 from quorate.disk.wal import Wal
 from quorate.member.appender import Appender
+from quorate.member.chronicle import Chronicle
 from quorate.member.core import MemberCore
 from quorate.member.membership import Membership, Respond
 from quorate.member.upkeep import Upkeep
@@ -33,6 +35,7 @@ from quorate.peers.transport import PeerTransport
 from quorate.raft.types import Message, Snapshot
 from quorate.state.backend import AppliedPoint
 from quorate.state.members import Member, to_json
+from quorate.wire.prometheus import Histogram
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +76,18 @@ class Runtime:
         self.backend = backend
         self.transport: PeerTransport | None = None
         self.membership: Membership | None = None
+        self.chronicle = Chronicle(core, heartbeat_s)
+        self.commit_s = Histogram()
+        """Durations of the backend's commits."""
+        self.installing = False
+        """A received snapshot is being loaded."""
         self._images = images
         self._heartbeat_s = heartbeat_s
         self._failed = failed
         self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
-        self._appender = Appender(
+        self.appender = Appender(
             wal, SyncMode(heartbeat_s), done=core.append_done, wake=self.wake,
             failed=failed, install=self._install)
         self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
@@ -123,7 +131,7 @@ class Runtime:
         if batch is not None:
             self.backend.write(batch)
             self.backend.thaw(batch)
-        self._appender.close()
+        self.appender.close()
         self.backend.close()
 
     # One turn.
@@ -145,13 +153,15 @@ class Runtime:
         self._arm_early_campaign()
 
     def _turn(self) -> bool:
+        started = time.perf_counter()
         effects = self.core.drain(self._loop.time())
+        self.chronicle.turned(time.perf_counter() - started)
         if not effects:
             return False
         if effects.messages and self.transport is not None:
             self.transport.send(effects.messages)
         if effects.appends:
-            self._appender.append(effects.appends)
+            self.appender.append(effects.appends)
         for waiter, outcome in effects.replies:
             waiter(outcome)
         self._flush()
@@ -161,6 +171,7 @@ class Runtime:
 
     def _tick(self) -> None:
         self._again(0, self._heartbeat_s, self._tick)
+        self.chronicle.ticked(self._loop.time())
         self._campaign_at_start()
         self.core.tick(self._loop.time())
         self.wake()
@@ -210,9 +221,9 @@ class Runtime:
         self._again(2, BACKEND_COMMIT_S, self._commit)
         if self._committing:
             return
-        if not self._appender.busy:
-            self._appender.wal.note_synced()
-            if self._appender.wal.wants_spare and not self._preparing:
+        if not self.appender.busy:
+            self.appender.wal.note_synced()
+            if self.appender.wal.wants_spare and not self._preparing:
                 self._prepare_segment()
             if self.core.log.cut_due(self.backend.durable):
                 self._cut_log()
@@ -221,7 +232,7 @@ class Runtime:
         if batch is None:
             return
         self._committing = True
-        future = self._loop.run_in_executor(self._commits, self.backend.write, batch)
+        future = self._loop.run_in_executor(self._commits, self._write_batch, batch)
 
         def written(done: asyncio.Future[None]) -> None:
             self._committing = False
@@ -233,6 +244,11 @@ class Runtime:
 
         future.add_done_callback(written)
 
+    def _write_batch(self, batch: Batch) -> None:
+        started = time.perf_counter()
+        self.backend.write(batch)
+        self.commit_s.observe(time.perf_counter() - started)
+
     def _prepare_segment(self) -> None:
         self._preparing = True
 
@@ -243,11 +259,11 @@ class Runtime:
                 log.warning("the next segment of the log could not be prepared: %s", failure)
 
         self._loop.run_in_executor(
-            self._commits, self._appender.wal.prepare).add_done_callback(prepared)
+            self._commits, self.appender.wal.prepare).add_done_callback(prepared)
 
     def _cut_log(self) -> None:
         durable = self.backend.durable
-        wal = self._appender.wal
+        wal = self.appender.wal
         wal.mark_snapshot(durable.index, durable.term, durable.conf_state)
         wal.sync()
         wal.release(self.core.log.cut(durable))
@@ -324,7 +340,9 @@ class Runtime:
     def _install(self, snapshot: Snapshot) -> None:
         """Replace the state by a received image; its WAL mark is durable already."""
         point = AppliedPoint(snapshot.index, snapshot.term, snapshot.conf_state)
+        self.installing = True
         self.backend.load(point, self._images.read(snapshot.index, snapshot.term))
+        self.installing = False
         self._images.clear()
 
     def update_peers(self) -> None:

@@ -9,7 +9,7 @@ called before the call returns. No task or coroutine is made per request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from google.protobuf.message import Message as Proto
 
 from quorate.state.errors import Refused
 from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
+from quorate.wire.prometheus import Family
 
 Done = Callable[[Proto | Refused], None]
 """Receives the outcome of one request."""
@@ -114,6 +115,10 @@ class Service(Protocol):
     def refusal(self, request: Proto | None) -> Refused | None:
         """Why this member does not serve the request, or any stream (None), if so: a learner
         serves its status and serializable ranges (surface §2)."""
+        ...
+
+    def measures(self) -> Iterable[Family]:
+        """What the member counts, now."""
         ...
 
     def health(

@@ -10,7 +10,7 @@ issue).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 from google.protobuf.message import Message as Proto
@@ -27,6 +27,7 @@ from quorate.member.upkeep import Upkeep
 from quorate.state.errors import Problem, Refused
 from quorate.state.hash import hash_all
 from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
+from quorate.wire.prometheus import Family
 
 LEASE_ID_MAX = 2**63 - 1
 
@@ -41,8 +42,10 @@ class MemberService:
         request_bytes_max: int, rules: Rules = DEFAULT_RULES, links: Links | None = None,
         upkeep: Upkeep | None = None,
         snapshots: Callable[[SnapshotSink], SnapshotStream] | None = None,
+        measures: Callable[[], Iterable[Family]] = tuple,
     ) -> None:
         """Without `snapshots` none can be taken: they need files and a thread."""
+        self.measures = measures
         self.membership = Membership(core, wake, rules, links)
         self._core = core
         self._machine = core.machine
@@ -226,6 +229,7 @@ class MemberService:
     def defragment(self, _request: rpc.DefragmentRequest, done: Done) -> None:
         """Maintenance.Defragment: LMDB takes freed pages again by itself, so there is nothing to
         do (docs/divergence.md)."""
+        self._upkeep.defrag_s.observe(0.0)
         done(rpc.DefragmentResponse())
 
     def hash(self, _request: rpc.HashRequest, done: Done) -> None:

@@ -24,6 +24,7 @@ from quorate.member.service import SnapshotSink, SnapshotStream
 from quorate.state.errors import Problem, Refused
 from quorate.state.etcd_buckets import to_etcd
 from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire.prometheus import Histogram, exponential
 
 STREAMS_MAX = 4
 """At a time; each has a file of the size of the state, for as long as its client takes."""
@@ -58,6 +59,8 @@ class Snapshots:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._streams: set[_Stream] = set()
         self.stopped = False
+        self.took_s = Histogram(exponential(0.01, 2, 17))
+        """Of those that are complete, sending included."""
 
     def open(self, sink: SnapshotSink) -> SnapshotStream:
         """See `Service.snapshot`."""
@@ -113,6 +116,7 @@ class _Stream:
         self._busy = False
         """The thread has the file."""
         self._polling = False
+        self._began_at = owner.now()
         self._moved_at = 0.0
 
     def begin(self) -> None:
@@ -213,4 +217,5 @@ class _Stream:
         if pieces:
             self._go_on()
         else:
+            self._owner.took_s.observe(self._owner.now() - self._began_at)
             self.end(None)

@@ -16,6 +16,7 @@ from quorate.member.quota import Quota
 from quorate.member.service import Done
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire.prometheus import Histogram, exponential
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Upkeep:
         self._proposed_at = -PROPOSE_S
         self._proposing = False
         self._refused: list[Done] = []
+        self.defrag_s = Histogram(exponential(0.1, 2, 13))
+        """Durations of defragmentations, which have nothing to do."""
 
     def admits(self, request: Proto) -> bool:
         """Whether there is room for a request; if not, answer it by `refuse`."""

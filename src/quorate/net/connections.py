@@ -96,12 +96,19 @@ class Connections:
         self._timer = self._loop.call_later(1.0, self._check) if self._open else None
 
 
+def _shown(address: object) -> str:
+    if not isinstance(address, tuple):  # a Unix socket's client has no name
+        return str(address or "a local socket")
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Link:
     """A transport and its socket."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self.peer = str(transport.get_extra_info("peername"))
+        self.peer = _shown(transport.get_extra_info("peername"))
         self._socket: socket.socket | None = None
         self._descriptor = -1
         raw = transport.get_extra_info("socket")

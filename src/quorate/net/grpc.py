@@ -9,6 +9,7 @@ Not here: HTTP/2 (http2.py), what methods do and which errors there are (api/).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,7 +26,8 @@ a request may be is refused by the API in words."""
 
 TIMEOUT_S_MAX = 10 * 365 * 86400.0
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-DEADLINE_EXCEEDED, UNIMPLEMENTED, RESOURCE_EXHAUSTED, INTERNAL = 4, 12, 8, 13
+OK, CANCELED, DEADLINE_EXCEEDED = 0, 1, 4
+UNIMPLEMENTED, RESOURCE_EXHAUSTED, INTERNAL = 12, 8, 13
 
 
 def literal(name: bytes, value: bytes) -> bytes:
@@ -59,6 +61,42 @@ class Handler(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Counts the calls of one method."""
+
+    def began(self, client_version: bytes | None) -> None:
+        """A call, by a client that may have said which API it speaks."""
+        ...
+
+    def received(self, size: int) -> None:
+        """A message of that many bytes."""
+        ...
+
+    def sent(self, size: int, messages: int = 1) -> None:
+        """Messages of that many bytes together."""
+        ...
+
+    def ended(self, code: int, took_s: float, peer: str) -> None:
+        """A call, with that status."""
+        ...
+
+
+class Nobody:
+    """An `Observer` that does not care."""
+
+    def began(self, client_version: bytes | None) -> None:
+        """See `Observer`."""
+
+    def received(self, size: int) -> None:
+        """See `Observer`."""
+
+    def sent(self, size: int, messages: int = 1) -> None:
+        """See `Observer`."""
+
+    def ended(self, code: int, took_s: float, peer: str) -> None:
+        """See `Observer`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """`begin` is called when the call begins (streams) or is complete (unary, with the message,
@@ -66,13 +104,14 @@ class Method:
 
     begin: Callable[[Call, bytes | None], None]
     unary: bool = True
+    observer: Observer = Nobody()
 
 
 class Call(Stream):
     """One call."""
 
-    __slots__ = ("_head", "_method", "_partial", "_started", "_timer", "messages",
-                 "on_drained", "on_end", "on_lost", "on_message", "taken")
+    __slots__ = ("_began_at", "_head", "_method", "_observer", "_partial", "_started", "_timer",
+                 "messages", "on_drained", "on_end", "on_lost", "on_message", "taken")
 
     def __init__(
         self, connection: Http2Protocol, stream_id: int, head: Head, method: Method
@@ -80,6 +119,9 @@ class Call(Stream):
         super().__init__(connection, stream_id)
         self._head = head
         self._method = method
+        self._observer: Observer | None = method.observer
+        """None when it has been told the end."""
+        self._began_at = time.perf_counter()
         self._partial = bytearray()
         """Of a message that is not complete: one object, however small the frames."""
         self._started = False
@@ -100,6 +142,7 @@ class Call(Stream):
 
     def start(self) -> None:
         """Called once, when the head is there."""
+        self._method.observer.began(self._head.get(b"client-api-version"))
         timeout = self._head.get(b"grpc-timeout")
         if timeout is not None:
             seconds = _seconds(timeout)
@@ -142,6 +185,7 @@ class Call(Stream):
 
     def _message(self, message: bytes) -> None:
         self.messages += 1
+        self._method.observer.received(len(message))
         if not self._method.unary:
             if self.on_message is not None:
                 self.on_message(message)
@@ -168,7 +212,7 @@ class Call(Stream):
 
     def lost(self) -> None:
         """See `Stream`."""
-        self._stop_timer()
+        self._over(CANCELED)
         if self.on_lost is not None:
             self.on_lost()
 
@@ -181,18 +225,21 @@ class Call(Stream):
 
     def reply(self, message: bytes) -> None:
         """The one message of a unary call, and success."""
-        self._stop_timer()
+        self._method.observer.sent(len(message))
+        self._over(OK)
         self.send_whole(_OK_HEAD, b"\x00" + len(message).to_bytes(4, "big") + message,
                         _OK_TRAILERS)
 
     def send(self, message: bytes) -> None:
         """One message of a stream."""
         self.open()
+        self._method.observer.sent(len(message))
         self.send_data(b"\x00" + len(message).to_bytes(4, "big") + message)
 
     def send_several(self, messages: list[bytes]) -> None:
         """Messages of a stream, in as few frames as they fit in."""
         self.open()
+        self._method.observer.sent(sum(map(len, messages)), len(messages))
         self.send_data(b"".join([
             part for one in messages for part in (b"\0", len(one).to_bytes(4, "big"), one)]))
 
@@ -204,15 +251,14 @@ class Call(Stream):
 
     def finish(self) -> None:
         """A stream ends well."""
-        self._stop_timer()
+        self._over(OK)
         self.open()
         self.send_headers(_OK_TRAILERS, last=True)
 
     def fail(self, code: int, text: str) -> None:
         """The call ends with an error."""
-        self._stop_timer()
-        status = literal(b"grpc-status", b"%d" % code) + literal(
-            b"grpc-message", quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode())
+        self._over(code)
+        status = _status(code, text)
         self.send_headers(status if self._started else _OK_HEAD + status, last=True)
 
     def _expired(self) -> None:
@@ -221,10 +267,19 @@ class Call(Stream):
         if lost is not None:
             lost()
 
-    def _stop_timer(self) -> None:
+    def _over(self, code: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._observer is not None:
+            self._observer.ended(
+                code, time.perf_counter() - self._began_at, self.connection.peer)
+            self._observer = None
+
+
+def _status(code: int, text: str) -> bytes:
+    return literal(b"grpc-status", b"%d" % code) + literal(
+        b"grpc-message", quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode())
 
 
 def _seconds(timeout: bytes) -> float | None:
@@ -261,9 +316,11 @@ def opener(handler: Handler) -> Callable[[Http2Protocol, int, Head], Stream]:
         if method is None:
             path = head.path.decode("latin-1")
             service, _, name = path.lstrip("/").rpartition("/")
-            call = Call(connection, stream_id, head, _NONE)
-            call.fail(UNIMPLEMENTED, f"unknown method {name} for service {service}")
-            return call
+            rejected = _Rejected(connection, stream_id)
+            rejected.send_headers(
+                _OK_HEAD + _status(UNIMPLEMENTED, f"unknown method {name} for service {service}"),
+                last=True)
+            return rejected
         call = Call(connection, stream_id, head, method)
         call.start()
         return call
@@ -271,10 +328,4 @@ def opener(handler: Handler) -> Callable[[Http2Protocol, int, Head], Stream]:
     return open_
 
 
-def _nothing(_call: Call, _message: bytes | None) -> None:
-    pass
-
-
-_NONE = Method(_nothing)
-
-__all__ = ["Call", "Handler", "Method", "Wrong", "opener"]
+__all__ = ["Call", "Handler", "Method", "Observer", "Wrong", "opener"]

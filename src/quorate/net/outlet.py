@@ -33,6 +33,11 @@ class Outlet(asyncio.Protocol):
         """The client has taken what there was."""
         raise NotImplementedError
 
+    @property
+    def peer(self) -> str:
+        """The client's address, empty once it is gone."""
+        return "" if self._link is None else self._link.peer
+
     def abort(self) -> None:
         """Close now."""
         if self._link is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quorate.wire.prometheus import Histogram
+from quorate.wire.prometheus import Histogram, exponential
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Transfers:
     under_way: int = 0
     succeeded: int = 0
     failed: int = 0
-    seconds: Histogram = field(default_factory=lambda: Histogram(0.1, 2, 10))
+    seconds: Histogram = field(default_factory=lambda: Histogram(exponential(0.1, 2, 10)))
     """Of those that succeeded."""
 
     def ended(self, ok: bool, took_s: float) -> None:
@@ -40,6 +40,7 @@ class PeerCounts:
     """Messages that were dropped."""
     disconnects: int = 0
     """Ends of an established stream."""
-    round_trip_s: Histogram = field(default_factory=lambda: Histogram(0.0001, 2, 16))
+    round_trip_s: Histogram = field(default_factory=lambda: Histogram(
+        exponential(0.0001, 2, 16)))
     sent: Transfers = field(default_factory=Transfers)
     received: Transfers = field(default_factory=Transfers)

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,18 +26,26 @@ class Kind(Enum):
     HISTOGRAM = "histogram"
 
 
+def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
+    """Edges of a histogram, each `factor` times the one before."""
+    edges = [start]
+    while len(edges) < count:
+        edges.append(edges[-1] * factor)
+    return tuple(edges)
+
+
+SECONDS = exponential(0.001, 2, 14)
+"""Edges of most durations in etcd: 1 ms to 8 s."""
+
+
 class Histogram:
-    """How often a value was at most each of `count` edges: `start`, then each `factor` times the
-    one before."""
+    """How often a value was at most each edge."""
 
     __slots__ = ("_counts", "_edges", "total")
 
-    def __init__(self, start: float, factor: float, count: int) -> None:
-        edges = [start]
-        while len(edges) < count:
-            edges.append(edges[-1] * factor)
-        self._edges = tuple(edges)
-        self._counts = [0] * (count + 1)
+    def __init__(self, edges: tuple[float, ...] = SECONDS) -> None:
+        self._edges = edges
+        self._counts = [0] * (len(edges) + 1)
         self.total = 0.0
         """The sum of all values."""
 
@@ -121,16 +130,21 @@ def _series(name: str, sample: Sample) -> Iterable[str]:
 def _labels(labels: Labels) -> str:
     if not labels:
         return ""
-    quoted = (value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-              for value in labels.values())
-    return "{" + ",".join(map('{}="{}"'.format, labels, quoted)) + "}"
+    return "{" + ",".join([f'{name}="{_quoted(value)}"' for name, value in labels.items()]) + "}"
+
+
+@lru_cache(maxsize=1000)
+def _quoted(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def number(value: float) -> str:
     """As Go prints the shortest form of a float: with an exponent from a million on."""
+    if type(value) is int and -1_000_000 < value < 1_000_000:  # nearly all of a page
+        return str(value)
     if value != value or value in (float("inf"), float("-inf")):
         return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
-    exact = Decimal(repr(value))
+    exact = Decimal(repr(value + 0))  # a bool is a number, too
     sign, digits, _ = exact.as_tuple()
     exponent = exact.adjusted()
     if value == 0 or -4 <= exponent < 6:

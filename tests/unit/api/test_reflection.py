@@ -4,6 +4,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from quorate.api.calls import Calls
 from quorate.api.grpc import GrpcApi
 from quorate.api.reflection import answer
 from quorate.wire._generated import reflection_pb2 as reflection
@@ -43,7 +44,7 @@ def pool_of(request: reflection.ServerReflectionRequest) -> DescriptorPool:
 
 def test_every_service_can_be_loaded_and_every_method_is_served() -> None:
     """One answer has all that a pool needs; the port knows each method."""
-    api = GrpcApi(Anything())  # type: ignore[arg-type]
+    api = GrpcApi(Anything(), Calls())  # type: ignore[arg-type]
     count = 0
     for name in services():
         service = pool_of(Request(file_containing_symbol=name)).FindServiceByName(name)

@@ -6,6 +6,7 @@ import pytest
 from echo import Client, Echo, message
 from store import Store
 
+from quorate.api.calls import Calls
 from quorate.api.grpc import GrpcApi
 from quorate.net.grpc import Method
 from quorate.wire._generated import rpc_pb2 as rpc
@@ -26,7 +27,7 @@ class Server(Echo):
 
     def __init__(self) -> None:
         self.store = Service()
-        self._api = GrpcApi(self.store)  # type: ignore[arg-type]
+        self._api = GrpcApi(self.store, Calls())  # type: ignore[arg-type]
         super().__init__()
 
     def method(self, path: bytes) -> Method | None:

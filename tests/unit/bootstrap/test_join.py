@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from quorate.bootstrap.join import Listing, plan_join
-from quorate.member.config import Config, ConfigError, load_config
+from quorate.member.config import Config, load_config
+from quorate.member.settings import ConfigError
 from quorate.state.members import Member
 
 A, B, D = "http://10.0.0.1:2380", "http://10.0.0.2:2380", "http://10.0.0.4:2380"
