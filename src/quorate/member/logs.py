@@ -71,10 +71,10 @@ class BoundedHandler(logging.Handler):
             self._full += 1
 
     def close(self) -> None:
-        """Let the thread finish what is queued, but not wait for a sink that hangs."""
+        """Let the thread finish what is queued, but do not wait long for a sink that hangs."""
         if self._thread.is_alive():
             try:
-                self._queue.put_nowait(None)
+                self._queue.put(None, timeout=1.0)
             except queue.Full:
                 return
             self._thread.join(1.0)
