@@ -3,7 +3,8 @@
 import pytest
 
 from quorate.wire.prometheus import (
-    SECONDS, Family, Histogram, Kind, Sample, counter, exponential, gauge, histogram, number, render,
+    SECONDS, Family, Histogram, Kind, Sample, counter, exponential, gauge, histogram, number,
+    render,
 )
 
 
