@@ -53,3 +53,26 @@ def test_history_is_compacted_by_time(tmp_path: Path) -> None:
 
         assert client.get("k")["count"] == "1"
         client.close()
+
+
+def test_larger_requests_if_the_members_are_told(tmp_path: Path) -> None:
+    """Through a member that does not lead, too; and they are there after a power cut."""
+    large = "x" * (12 << 20)
+    with running_cluster(
+            tmp_path, 3, extra=(f"--max-request-bytes={13 << 20}",)) as cluster:
+        leader = cluster.leader()
+        other = next(member for member in cluster.members if member is not leader)
+        for member in (leader, other):
+            client = member.client()
+            client.put(f"large/{member.name}", large)
+            with pytest.raises(ErrorAnswer, match="request is too large"):
+                client.put("more", "x" * (13 << 20))
+            client.close()
+        for member in cluster.members:
+            member.kill()
+        cluster.start()
+        client = cluster.leader().client()
+        found = client.call("/v3/kv/range", {"key": b64("large/"), "range_end": b64("large0")})
+        client.close()
+
+    assert [kv["value"] for kv in found["kvs"]] == [b64(large)] * 2

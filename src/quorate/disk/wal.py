@@ -40,6 +40,9 @@ member with little traffic wastes little disk; a record may make a segment longe
 RECORD_BYTES_MAX = 64 << 20
 """A longer length is damage, not a record."""
 
+BATCH_BYTES_MAX = 1 << 20
+"""Of a record with several entries."""
+
 MAGIC = b"qwal"
 FORMAT_VERSION = 1
 HEADER = struct.Struct("<4sHHQQQI")
@@ -184,11 +187,8 @@ class Wal:
                 state = state._replace(commit=entries[0].index - 1)
             records.append((RecordType.HARD_STATE, encode_hard_state(state)))
             self._commit_kept = state.commit != self._hard_state.commit
-        if len(entries) == 1:
-            records.append((RecordType.ENTRY, encode_entry(entries[0])))
-        elif entries:
-            records.append((RecordType.ENTRIES, encode_entries(entries)))
         if entries:
+            records += _entry_records(entries)
             self._segments[-1].last_index = max(
                 self._segments[-1].last_index, entries[-1].index)
         self._write(records)
@@ -270,6 +270,9 @@ class Wal:
             records = [(RecordType.SYNCED, struct.pack("<Q", self._synced)), *records]
         out, offset, sequence = [], self._offset, self._segments[-1].sequence
         for kind, payload in records:
+            if len(payload) > RECORD_BYTES_MAX:
+                raise ValueError(f"a record of {len(payload)} bytes could not be read again; the "
+                                 f"limit is {RECORD_BYTES_MAX}")
             crc = record_crc(self._metadata, sequence, offset, kind, payload)
             out.append(RECORD.pack(len(payload), crc, kind))
             out.append(payload)
@@ -319,6 +322,17 @@ def encode_header(metadata: WalMetadata, sequence: int) -> bytes:
     """The first bytes of a segment; the last four are their CRC-32."""
     fields = (MAGIC, FORMAT_VERSION, 0, metadata.cluster_id, metadata.member_id, sequence)
     return HEADER.pack(*fields, crc32(HEADER.pack(*fields, 0)[:-4]))
+
+
+def _entry_records(entries: Sequence[Entry]) -> list[tuple[RecordType, bytes]]:
+    """One record, or several of at most BATCH_BYTES_MAX unless a single entry is larger."""
+    if len(entries) == 1:
+        return [(RecordType.ENTRY, encode_entry(entries[0]))]
+    payload = encode_entries(entries)
+    if len(payload) <= BATCH_BYTES_MAX:
+        return [(RecordType.ENTRIES, payload)]
+    middle = len(entries) // 2
+    return _entry_records(entries[:middle]) + _entry_records(entries[middle:])
 
 
 def _encode_mark(mark: SnapshotMark) -> bytes:

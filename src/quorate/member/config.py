@@ -20,6 +20,9 @@ from quorate.member.settings import ConfigError, Settings, Url, parse_url
 
 ELECTION_MS_MAX = 50_000
 ELECTION_PER_HEARTBEAT_MIN = 5
+REQUEST_BYTES_MAX = 32 << 20
+"""Half of what a record of the log, or a frame between members, may have."""
+
 DEFAULT_CLIENT_URL = "http://localhost:2379"
 DEFAULT_PEER_URL = "http://localhost:2380"
 
@@ -229,7 +232,7 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
         snapshot_catch_up_entries=s.number(
             "snapshot-catchup-entries",
             s.number("experimental-snapshot-catchup-entries", 5_000, 0, 10**9), 0, 10**9),
-        max_request_bytes=s.number("max-request-bytes", 1_572_864, 1024, 1 << 30),
+        max_request_bytes=s.number("max-request-bytes", 1_572_864, 1024, REQUEST_BYTES_MAX),
         max_txn_ops=s.number("max-txn-ops", 128, 1, 1 << 20),
         auto_compaction=_retention(s), quota_bytes=_quota(s),
         max_learners=s.number("max-learners", s.number(

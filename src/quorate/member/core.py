@@ -26,7 +26,7 @@ from quorate.member.leadership import Leadership
 from quorate.member.leasekeeper import LeaseKeeper
 from quorate.member.limits import CoreConfig
 from quorate.member.logkeeper import LogKeeper
-from quorate.member.proposals import Proposal, Proposals
+from quorate.member.proposals import FORWARD_BYTES_MAX, Proposal, Proposals, pieces
 from quorate.member.reads import Read, Reads
 from quorate.member.removal import Removal
 from quorate.member.requests import RequestIds, encode_request
@@ -264,9 +264,10 @@ class MemberCore:
         node = self.node
         entries = self.proposals.take(node.term)
         if not self.is_leader:
-            self.send(Message(
-                MessageType.PROP, to=node.lead, from_=node.id, entries=entries,
-                context=node.term.to_bytes(8, "big") + self.ids.next().to_bytes(8, "big")))
+            for piece in pieces(entries, FORWARD_BYTES_MAX):
+                self.send(Message(
+                    MessageType.PROP, to=node.lead, from_=node.id, entries=piece,
+                    context=node.term.to_bytes(8, "big") + self.ids.next().to_bytes(8, "big")))
             return
         try:
             node.propose_entries(entries)

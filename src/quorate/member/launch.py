@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 DRAIN_S_MAX = 3.0
 """How long requests under way may take when the member stops."""
 
+OVERHEAD_BYTES_MAX = 1 << 20
+"""What a client's message may have beyond the request's own limit, which is told in words."""
+
 PUBLISH_RETRY_S = 0.5
 
 STATE_LOOK_S = 0.02
@@ -131,7 +134,7 @@ class RunningMember:
         self._loop = asyncio.get_running_loop()
         self._version = version
         self._stopping: asyncio.Future[int] = self._loop.create_future()
-        self._connections = Connections(self._loop)
+        self._connections = Connections(self._loop, config.max_request_bytes + OVERHEAD_BYTES_MAX)
         recovered = recover(prepared.directory)
         if recovered.contents.repaired:
             log.warning("%s", recovered.contents.repaired)

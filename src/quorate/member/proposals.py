@@ -15,6 +15,7 @@ Not here: encoding of requests (requests.py), what applying does (state/machine.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
@@ -22,6 +23,10 @@ from google.protobuf.message import Message as Proto
 from quorate.member.effects import Reply, Waiter
 from quorate.raft.types import Entry, EntryType
 from quorate.state.errors import Problem, Refused
+
+
+FORWARD_BYTES_MAX = 1 << 20
+"""Of what one message brings to the leader, unless it is a single proposal."""
 
 
 @dataclass(slots=True)
@@ -129,3 +134,14 @@ class Proposals:
         for proposal in proposals:
             del self._in_flight[proposal.payload]
         return [(p.done, Refused(problem)) for p in proposals]
+
+
+def pieces(entries: tuple[Entry, ...], bytes_max: int) -> Iterator[tuple[Entry, ...]]:
+    """The entries in order, in runs of so many bytes, or of one that is larger."""
+    start = size = 0
+    for position, entry in enumerate(entries):
+        size += len(entry.data)
+        if size > bytes_max and position > start:
+            yield entries[start:position]
+            start, size = position, len(entry.data)
+    yield entries[start:]

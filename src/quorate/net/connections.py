@@ -18,6 +18,10 @@ READ_BYTES_MUCH = 128 << 10
 """Of one read. A client that sends so much at once has more ready, and the loop would read it up to
 32 times before it looks at anybody else; it is read again in the next turn instead."""
 
+MESSAGE_BYTES_MAX = (2 << 20) + (512 << 10)
+"""Of a request: etcd's largest (1.5 MiB), its overhead (512 KiB), and some; what is larger than a
+request may be is refused by the API in words."""
+
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -44,8 +48,15 @@ class Connection(Protocol):
 class Connections:
     """All connections of one server."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, message_bytes_max: int = MESSAGE_BYTES_MAX
+    ) -> None:
         self._loop = loop
+        self.message_bytes_max = message_bytes_max
+        """Of a gRPC message."""
+        self.body_bytes_max = message_bytes_max * 8 // 5
+        """Of a request over HTTP/1.1, where base64 takes a third more, and of what a client may
+        send of one stream in advance: a message always fits."""
         self._open: set[Connection] = set()
         self._ready: list[Connection] = []
         self.draining = False

@@ -20,10 +20,6 @@ from quorate.net.headers import Head
 from quorate.net.http2 import Http2Protocol
 from quorate.net.stream import Stream
 
-MESSAGE_BYTES_MAX = (2 << 20) + (512 << 10)
-"""Of a request: etcd's largest (1.5 MiB) and its overhead (512 KiB), and some; what is larger than
-a request may be is refused by the API in words."""
-
 TIMEOUT_S_MAX = 10 * 365 * 86400.0
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 OK, CANCELED, DEADLINE_EXCEEDED = 0, 1, 4
@@ -160,10 +156,11 @@ class Call(Stream):
 
     def received(self, data: bytes) -> None:
         """See `Stream`."""
+        size_max = self.connection.message_bytes_max
         if self._partial:
             self._partial += data
             have, size = len(self._partial), int.from_bytes(self._partial[1:5], "big")
-            if have < 5 or have - 5 < size <= MESSAGE_BYTES_MAX:
+            if have < 5 or have - 5 < size <= size_max:
                 return self.connection.kept(self, have)
             data, self._partial = bytes(self._partial), bytearray()
         at, end = 0, len(data)
@@ -171,9 +168,9 @@ class Call(Stream):
             size = int.from_bytes(data[at + 1:at + 5], "big")
             if data[at]:
                 return self.fail(UNIMPLEMENTED, "grpc: compressed messages are not served")
-            if size > MESSAGE_BYTES_MAX:
+            if size > size_max:
                 return self.fail(RESOURCE_EXHAUSTED, f"grpc: received message larger than max "
-                                 f"({size} vs. {MESSAGE_BYTES_MAX})")
+                                 f"({size} vs. {size_max})")
             if end - at - 5 < size:
                 break
             self._message(data[at + 5:at + 5 + size])

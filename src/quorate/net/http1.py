@@ -22,8 +22,6 @@ import httptools
 from quorate.net.connections import READ_BYTES_MUCH, Connections, Link
 
 HEAD_BYTES_MAX = 64 << 10
-BODY_BYTES_MAX = 4 << 20
-"""Above the largest request (1.5 MiB) in base64; what is larger is refused by the API in words."""
 
 PIPELINE_MAX = 64
 """Requests of one connection that wait for a reply; beyond it, the socket is not read."""
@@ -348,8 +346,9 @@ class Http1Protocol(asyncio.Protocol):
             self._began = self._loop.time()
             self._sink.write(body)
             return
-        if len(self._body) + len(body) > BODY_BYTES_MAX:
-            raise _TooLarge(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+        limit = self._connections.body_bytes_max
+        if len(self._body) + len(body) > limit:
+            raise _TooLarge(413, f"the body is larger than {limit} bytes")
         if not self._body:
             self._body = body
             return

@@ -31,12 +31,6 @@ from quorate.net.stream import Stream
 STREAMS_MAX = 10_000
 """Of one connection at once: watches, mostly."""
 
-STREAM_WINDOW = 4 << 20
-"""More than the largest message, so a stream never waits for credit inside one."""
-
-CONNECTION_WINDOW = 8 << 20
-"""What a client may make a member keep of messages that are not complete."""
-
 UPDATE_BYTES_CHEAP = 1024
 """Window updates below this count as control frames."""
 
@@ -71,6 +65,10 @@ class Http2Protocol(Outlet):
         self._pings = PingPolicy(keep_alive.min_s)
         self._heard_at = loop.time()
         self._pinged_at: float | None = None
+        self.message_bytes_max = connections.message_bytes_max
+        self._stream_window = connections.body_bytes_max
+        self._receive_window = min(2 * self._stream_window, WINDOW_MAX)
+        """What a client may make a member keep of messages that are not complete."""
         self.window = self.initial_window = 65_535
         self.frame_max = FRAME_BYTES_MAX
 
@@ -86,10 +84,10 @@ class Http2Protocol(Outlet):
         self._link = Link(transport)  # type: ignore[arg-type]  # uvloop's is no subclass
         self._connections.add(self)
         self._began = self._loop.time()
-        settings = ((3, STREAMS_MAX), (INITIAL_WINDOW, STREAM_WINDOW),
+        settings = ((3, STREAMS_MAX), (INITIAL_WINDOW, self._stream_window),
                     (6, HEADER_BLOCK_BYTES_MAX))
         self.write(frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*one) for one in settings))
-                   + frame(WINDOW, 0, 0, (CONNECTION_WINDOW - 65_535).to_bytes(4, "big")))
+                   + frame(WINDOW, 0, 0, (self._receive_window - 65_535).to_bytes(4, "big")))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -202,7 +200,7 @@ class Http2Protocol(Outlet):
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
         self._received += size
-        if self._received > CONNECTION_WINDOW:
+        if self._received > self._receive_window:
             raise Fatal(Wrong.FLOW_CONTROL_ERROR, "more data than the connection's window allows")
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -210,7 +208,7 @@ class Http2Protocol(Outlet):
                 raise Fatal(Wrong.PROTOCOL_ERROR, f"data for stream {stream_id}, which is idle")
             return  # it has been reset, which the client may not know yet
         stream.received_bytes += size
-        if stream.ended or stream.received_bytes > STREAM_WINDOW:
+        if stream.ended or stream.received_bytes > self._stream_window:
             self._streams.pop(stream_id)
             stream.finished = True
             self._keep(stream, 0)
@@ -327,7 +325,7 @@ class Http2Protocol(Outlet):
     def _credit(self) -> None:
         """Let the client send again what is not kept."""
         free = self._received - self._kept
-        if free >= CONNECTION_WINDOW // 4 and self._link is not None:
+        if free >= self._receive_window // 4 and self._link is not None:
             self._received -= free
             self.write(frame(WINDOW, 0, 0, free.to_bytes(4, "big")))
 
@@ -342,7 +340,7 @@ class Http2Protocol(Outlet):
                 stream.began = self._loop.time()
             return
         stream.began = None
-        if stream.received_bytes >= STREAM_WINDOW // 4 and not stream.ended:
+        if stream.received_bytes >= self._stream_window // 4 and not stream.ended:
             self.write(frame(WINDOW, 0, stream.id, stream.received_bytes.to_bytes(4, "big")))
             stream.received_bytes = 0
 

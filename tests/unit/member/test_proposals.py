@@ -1,6 +1,7 @@
 """Proposals: what is proposed again, what is refused, and what nobody can know."""
 
-from quorate.member.proposals import Proposal, Proposals
+from quorate.member.proposals import Proposal, Proposals, pieces
+from quorate.raft.types import Entry
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
 
@@ -121,3 +122,14 @@ def test_a_snapshot_makes_everything_in_flight_unknown() -> None:
     proposals.take(1)
 
     assert _problems(proposals.snapshot_installed()) == [Problem.TIMED_OUT_LEADER_LOST]
+
+
+def test_a_large_batch_is_forwarded_in_pieces() -> None:
+    """In order, none larger than allowed unless it is a single entry."""
+    sizes = (4, 6, 1, 30, 5, 5, 1)
+    entries = tuple(Entry(0, n, bytes(size)) for n, size in enumerate(sizes))
+    cut = list(pieces(entries, 10))
+
+    assert [[len(e.data) for e in piece] for piece in cut] == [[4, 6], [1], [30], [5, 5], [1]]
+    assert tuple(e for piece in cut for e in piece) == entries
+    assert list(pieces(entries[:1], 1)) == [entries[:1]]

@@ -7,7 +7,7 @@ import h2.connection
 import h2.events
 from turns import Loop, Transport
 
-from quorate.net.connections import Connections
+from quorate.net.connections import MESSAGE_BYTES_MAX, Connections
 from quorate.net.frames import FRAME_BYTES_MAX
 from quorate.net.grpc import Call, Method, literal, opener
 from quorate.net.http2 import Http2Protocol
@@ -26,9 +26,10 @@ def message(text: bytes) -> bytes:
 class Echo:
     """A gRPC server: a unary echo, a stream of echoes, and a call that is never answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.loop = Loop()
-        self.connections = Connections(self.loop)  # type: ignore[arg-type]
+        self.connections = Connections(
+            self.loop, message_bytes_max)  # type: ignore[arg-type]
         self.transport = Transport()
         self.lost: list[int] = []
         self.hanging: list[Call] = []

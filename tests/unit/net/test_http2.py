@@ -8,8 +8,10 @@ from echo import BLOCK, Client, Echo, message
 from hypothesis import given, settings, strategies as st
 
 from quorate.net import http2
-from quorate.net.frames import END_HEADERS, END_STREAM, HEADERS, RST, Wrong, frame
-from quorate.net.grpc import MESSAGE_BYTES_MAX
+from quorate.net.connections import MESSAGE_BYTES_MAX
+from quorate.net.frames import (
+    END_HEADERS, END_STREAM, FRAME_BYTES_MAX, HEADERS, RST, Wrong, frame,
+)
 from quorate.net.outlet import UNREAD_BYTES_MAX
 
 
@@ -104,6 +106,30 @@ def test_what_is_no_call_has_a_status(
 
     assert client.status[wrong] == status
     assert client.status[right] == "0"
+
+
+def test_a_server_may_take_larger_messages() -> None:
+    """Then the windows have room for them, again and again, and for no more."""
+    size = 6 << 20
+    server = Echo(size)
+    client = Client(server)
+    for extra in (0, 0, 1, 0):
+        stream = client.call("/t/Hang", end=False)
+        left = memoryview(message(bytes(size + extra)))
+        while left and stream not in client.status:
+            client.h2.send_data(stream, left[:FRAME_BYTES_MAX].tobytes())
+            left = left[FRAME_BYTES_MAX:]
+            client.exchange()
+        if extra:
+            assert client.status[stream] == "8"
+            continue
+        client.h2.end_stream(stream)
+        client.exchange()
+        call = server.hanging.pop()
+        assert len(call.taken) == size
+        call.reply(b"")
+        client.exchange()
+        assert client.status[stream] == "0"
 
 
 def test_a_deadline_ends_a_call(client: Client, server: Echo) -> None:
