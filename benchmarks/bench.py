@@ -1,9 +1,10 @@
 """quorate beside stock etcd, in one run, interleaved. `scripts/bench` runs it.
 
 Scenarios: put and range over JSON at 1, 16 and 64 connections, over gRPC at 1x1, 16x1 and 4x64
-(connections x streams), one member and three (load at the leader); idle memory; start to first
-write; leader killed to first write. Both sync to the same
-disk. After each put round the revision must have advanced by as many as h2load counted successes.
+(connections x streams); serializable ranges, transactions and keep-alives over gRPC; one member and
+three (load at the leader); idle memory; start to first write; leader killed to first write. Both
+sync to the same disk. After each round the revision must have advanced by as many writes as h2load
+counted successes. Watches have a command of their own, scripts/watchers.
 
 Figures are ratios quorate / etcd per pair of rounds: median, and the least and greatest.
 """
@@ -11,7 +12,6 @@ Figures are ratios quorate / etcd per pair of rounds: median, and the least and 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import statistics
@@ -19,22 +19,56 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from itertools import product
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cluster"))
 
-from harness import Cluster, ErrorAnswer, Unanswered, b64, make_cluster
+from google.protobuf.message import Message
+from harness import Cluster, ErrorAnswer, Unanswered, make_cluster
 
+from quorate.wire import gateway
 from quorate.wire._generated import rpc_pb2 as rpc
 
 KEY, VALUE = "/bench/key", "v" * 64
-BODIES = {"put": {"key": b64(KEY), "value": b64(VALUE)}, "range": {"key": b64(KEY)}}
-CALLS = {"put": ("Put", rpc.PutRequest(key=KEY.encode(), value=VALUE.encode())),
-         "range": ("Range", rpc.RangeRequest(key=KEY.encode()))}
-SHAPES = {"JSON": ((1, 1), (16, 1), (64, 1)), "gRPC": ((1, 1), (16, 1), (4, 64))}
-"""Connections and streams of each."""
+LEASE = 7
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A request over gRPC, over JSON if it has a path there, in these shapes (connections and
+    streams of each)."""
+
+    name: str
+    method: str
+    message: Message
+    writes: bool = False
+    gateway: str = ""
+    grpc_shapes: tuple[tuple[int, int], ...] = ((16, 1), (4, 64))
+    json_shapes: tuple[tuple[int, int], ...] = ((1, 1), (16, 1), (64, 1))
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Protocols and shapes."""
+        if self.gateway:
+            yield from (("JSON", shape) for shape in self.json_shapes)
+        yield from (("gRPC", shape) for shape in self.grpc_shapes)
+
+
+ALL_SHAPES = ((1, 1), (16, 1), (4, 64))
+PUT = rpc.PutRequest(key=KEY.encode(), value=VALUE.encode())
+RANGE = rpc.RangeRequest(key=KEY.encode())
+OPERATIONS = (
+    Operation("put", "KV/Put", PUT, True, "kv/put", ALL_SHAPES),
+    Operation("range", "KV/Range", RANGE, False, "kv/range", ALL_SHAPES),
+    Operation("serializable range", "KV/Range",
+              rpc.RangeRequest(key=KEY.encode(), serializable=True)),
+    Operation("transaction", "KV/Txn", rpc.TxnRequest(
+        compare=[rpc.Compare(key=KEY.encode(), target=rpc.Compare.VERSION,
+                             result=rpc.Compare.GREATER, version=0)],
+        success=[rpc.RequestOp(request_put=PUT), rpc.RequestOp(request_range=RANGE)]), True),
+    Operation("keep-alive", "Lease/LeaseKeepAlive", rpc.LeaseKeepAliveRequest(ID=LEASE)),
+)
 
 PROGRAMS = {"quorate": [sys.executable, "-m", "quorate.cli.serve"], "etcd": ["etcd"]}
 ALONE = 8
@@ -56,6 +90,7 @@ class Pair:
         for kind, cluster in self.clusters.items():
             client = cluster.leader().client()
             client.put(KEY, VALUE)
+            client.call("/v3/lease/grant", {"ID": LEASE, "TTL": 3600})
             client.close()
             self.ports[kind] = cluster.leader().client_port
 
@@ -65,21 +100,20 @@ class Pair:
             cluster.stop()
 
 
-def h2load(port: int, protocol: str, operation: str, shape: tuple[int, int], requests: int,
-           directory: Path) -> tuple[float, int, list[int]]:
+def h2load(port: int, protocol: str, operation: Operation, shape: tuple[int, int],
+           requests: int, directory: Path) -> tuple[float, int, list[int]]:
     """(requests a second, successes, latencies in µs)."""
     connections, streams = shape
-    body = directory / f"{protocol}-{operation}"
+    body = directory / f"{protocol}-{operation.name}"
     if protocol == "JSON":
-        body.write_text(json.dumps(BODIES[operation], separators=(",", ":")))
+        body.write_bytes(gateway.encode(operation.message))
         how = ["--h1", "-H", "content-type: application/json",
-               f"http://127.0.0.1:{port}/v3/kv/{operation}"]
+               f"http://127.0.0.1:{port}/v3/{operation.gateway}"]
     else:
-        method, message = CALLS[operation]
-        data = message.SerializeToString()
+        data = operation.message.SerializeToString()
         body.write_bytes(b"\0" + len(data).to_bytes(4, "big") + data)
         how = ["-m", str(streams), "-H", "content-type: application/grpc", "-H", "te: trailers",
-               f"http://127.0.0.1:{port}/etcdserverpb.KV/{method}"]
+               f"http://127.0.0.1:{port}/etcdserverpb.{operation.method}"]
     with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
         done = subprocess.run(
             ["h2load", "-n", str(requests), "-c", str(connections), "-d", str(body),
@@ -103,7 +137,7 @@ def revision(port: int) -> int:
         client.close()
 
 
-def load(pair: Pair, protocol: str, operation: str, shape: tuple[int, int], requests: int,
+def load(pair: Pair, protocol: str, operation: Operation, shape: tuple[int, int], requests: int,
          rounds: int, directory: Path) -> dict[str, list[float]]:
     """Rates and p50 of each kind, a pair of rounds after the other."""
     requests //= ALONE if shape == (1, 1) else 1
@@ -115,7 +149,7 @@ def load(pair: Pair, protocol: str, operation: str, shape: tuple[int, int], requ
             rate, good, latencies = h2load(
                 port, protocol, operation, shape, requests, directory)
             wrote = revision(port) - before
-            if wrote != (good if operation == "put" else 0):
+            if wrote != (good if operation.writes else 0):
                 raise RuntimeError(f"{kind}: {good} successes, but {wrote} revisions")
             if number:  # the first pair warms up
                 out[f"{kind} rate"].append(rate)
@@ -206,12 +240,12 @@ def run_load(directory: Path, requests: int, rounds: int, note: Callable[[str], 
         try:
             time.sleep(1)
             idle = {k: rss_mib(c) for k, c in pair.clusters.items()}
-            for protocol, operation in product(SHAPES, BODIES):
-                for shape in SHAPES[protocol]:
+            for operation in OPERATIONS:
+                for protocol, shape in operation.shapes():
                     result = load(
                         pair, protocol, operation, shape, requests, rounds, directory)
                     rows.append(
-                        f"| {count} | {protocol} {operation} | {shape[0]}×{shape[1]} "
+                        f"| {count} | {protocol} {operation.name} | {shape[0]}×{shape[1]} "
                         f"| {statistics.median(result['etcd rate']):.0f} "
                         f"| {statistics.median(result['quorate rate']):.0f} "
                         f"| **{spread(ratios(result, 'rate'))}** "
