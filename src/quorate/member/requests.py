@@ -20,6 +20,7 @@ _FIELDS = {
     for field in internal.InternalRaftRequest.DESCRIPTOR.fields
     if field.message_type is not None
 }
+_BYTE = [bytes((value,)) for value in range(0x80)]
 _HEADER_TAG = b"\xa2\x06"  # field 100, length-delimited
 
 
@@ -40,9 +41,11 @@ def encode_request(request: Proto, request_id: int) -> bytes:
     """The payload of an entry that carries `request`; raises KeyError for what is no command."""
     tag = _TAGS[request.DESCRIPTOR.full_name]
     body = request.SerializeToString()
+    size = len(body)
     header = b"\x08" + _id_varint(request_id)
-    return b"%b%c%b%b%b%b" % (
-        _HEADER_TAG, len(header), header, tag, varint(len(body)), body)
+    return b"".join((
+        _HEADER_TAG, _BYTE[len(header)], header, tag,
+        _BYTE[size] if size < 0x80 else varint(size), body))
 
 
 _ID_LOW_BITS = 14

@@ -103,6 +103,16 @@ class Method:
     observer: Observer = Nobody()
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a head asks for, told once for all calls that say the same."""
+
+    method: Method
+    timeout_s: float | None
+    wrong: tuple[int, str] | None
+    client_version: bytes | None
+
+
 class Call(Stream):
     """One call."""
 
@@ -110,11 +120,11 @@ class Call(Stream):
                  "messages", "on_drained", "on_end", "on_lost", "on_message", "taken")
 
     def __init__(
-        self, connection: Http2Protocol, stream_id: int, head: Head, method: Method
+        self, connection: Http2Protocol, stream_id: int, head: Head, plan: _Plan
     ) -> None:
         super().__init__(connection, stream_id)
         self._head = head
-        self._method = method
+        self._method = method = plan.method
         self._observer: Observer | None = method.observer
         """None when it has been told the end."""
         self._began_at = time.perf_counter()
@@ -136,18 +146,13 @@ class Call(Stream):
         """The first value of this name."""
         return self._head.get(name)
 
-    def start(self) -> None:
+    def start(self, plan: _Plan) -> None:
         """Called once, when the head is there."""
-        self._method.observer.began(self._head.get(b"client-api-version"))
-        timeout = self._head.get(b"grpc-timeout")
-        if timeout is not None:
-            seconds = _seconds(timeout)
-            if seconds is None:
-                return self.fail(INTERNAL, f"malformed grpc-timeout: {timeout!r}")
-            self._timer = self.connection.loop.call_later(seconds, self._expired)
-        if self._head.get(b"grpc-encoding") not in (None, b"identity"):
-            return self.fail(UNIMPLEMENTED, "grpc: Decompressor is not installed for "
-                             f"grpc-encoding \"{self._head.get(b'grpc-encoding')!r}\"")
+        self._method.observer.began(plan.client_version)
+        if plan.wrong is not None:
+            return self.fail(*plan.wrong)
+        if plan.timeout_s is not None:
+            self._timer = self.connection.loop.call_later(plan.timeout_s, self._expired)
         if not self._method.unary:
             self._method.begin(self, None)
         return None
@@ -157,6 +162,10 @@ class Call(Stream):
     def received(self, data: bytes) -> None:
         """See `Stream`."""
         size_max = self.connection.message_bytes_max
+        if len(data) == int.from_bytes(data[:5], "big") + 5 <= size_max and not self._partial:
+            # Nearly always: one message, whole, not compressed.
+            self._message(data[5:])
+            return self.connection.kept(self, 0)
         if self._partial:
             self._partial += data
             have, size = len(self._partial), int.from_bytes(self._partial[1:5], "big")
@@ -274,6 +283,17 @@ class Call(Stream):
             self._observer = None
 
 
+def _plan(head: Head, method: Method) -> _Plan:
+    wrong, seconds, timeout = None, None, head.get(b"grpc-timeout")
+    encoding = head.get(b"grpc-encoding")
+    if timeout is not None and (seconds := _seconds(timeout)) is None:
+        wrong = INTERNAL, f"malformed grpc-timeout: {timeout!r}"
+    elif encoding not in (None, b"identity"):
+        wrong = UNIMPLEMENTED, (
+            f"grpc: Decompressor is not installed for grpc-encoding \"{encoding!r}\"")
+    return _Plan(method, seconds, wrong, head.get(b"client-api-version"))
+
+
 def _status(code: int, text: str) -> bytes:
     return literal(b"grpc-status", b"%d" % code) + literal(
         b"grpc-message", quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode())
@@ -303,6 +323,11 @@ def opener(handler: Handler) -> Callable[[Http2Protocol, int, Head], Stream]:
     """What makes the streams of an `Http2Protocol`."""
 
     def open_(connection: Http2Protocol, stream_id: int, head: Head) -> Stream:
+        plan = head.plan
+        if isinstance(plan, _Plan):
+            call = Call(connection, stream_id, head, plan)
+            call.start(plan)
+            return call
         content_type = head.get(b"content-type") or b""
         if head.method != b"POST" or not content_type.startswith(b"application/grpc"):
             rejected = _Rejected(connection, stream_id)
@@ -318,9 +343,8 @@ def opener(handler: Handler) -> Callable[[Http2Protocol, int, Head], Stream]:
                 _OK_HEAD + _status(UNIMPLEMENTED, f"unknown method {name} for service {service}"),
                 last=True)
             return rejected
-        call = Call(connection, stream_id, head, method)
-        call.start()
-        return call
+        head.plan = _plan(head, method)
+        return open_(connection, stream_id, head)
 
     return open_
 

@@ -9,8 +9,6 @@ well formed (RFC 9113 §8.2, §8.3). Not here: frames (http2.py), what requests 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import hpack
 from hpack.table import HeaderTable
 
@@ -30,16 +28,19 @@ class Malformed(Exception):
     """The block can be decoded but is no request; the text says why."""
 
 
-class Head(NamedTuple):
-    """A request's headers; names are in lower case."""
+class Head:
+    """A request's headers: the first value of each name, in lower case. The same object serves all
+    requests that say the same."""
 
-    method: bytes
-    path: bytes
-    fields: tuple[tuple[bytes, bytes], ...]
+    __slots__ = ("fields", "get", "method", "path", "plan")
 
-    def get(self, name: bytes) -> bytes | None:
-        """The first value."""
-        return next((value for key, value in self.fields if key == name), None)
+    def __init__(self, method: bytes, path: bytes, fields: dict[bytes, bytes]) -> None:
+        self.method = method
+        self.path = path
+        self.fields = fields
+        self.get = fields.get
+        self.plan: object = None
+        """What the server makes of them, kept for the next request."""
 
 
 class _Table(HeaderTable):
@@ -89,7 +90,7 @@ class HeaderDecoder:
 
 def _head(fields: list[tuple[bytes, bytes]]) -> Head:
     pseudo: dict[bytes, bytes] = {}
-    regular: list[tuple[bytes, bytes]] = []
+    regular: dict[bytes, bytes] = {}
     for name, value in fields:
         if name.startswith(b":"):
             if regular or name in pseudo or name not in _PSEUDO:
@@ -99,7 +100,7 @@ def _head(fields: list[tuple[bytes, bytes]]) -> Head:
                 name == b"te" and value != b"trailers"):
             raise Malformed(f"the header {name.decode('latin-1')!r} is not allowed in HTTP/2")
         else:
-            regular.append((name, value))
+            regular.setdefault(name, value)
     if not pseudo.keys() >= _REQUIRED or not pseudo[b":path"]:
         raise Malformed("a request needs :method, :scheme and :path")
-    return Head(pseudo[b":method"], pseudo[b":path"], tuple(regular))
+    return Head(pseudo[b":method"], pseudo[b":path"], regular)

@@ -334,7 +334,8 @@ class Http2Protocol(Outlet):
     def kept(self, stream: Stream, size: int) -> None:
         """A stream keeps so much for now; when that is less than it received, and much, the client
         may send it more."""
-        self._keep(stream, size)
+        if size != stream.kept:
+            self._keep(stream, size)
         if size:
             if stream.began is None:
                 stream.began = self._loop.time()
