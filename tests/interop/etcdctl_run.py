@@ -140,6 +140,7 @@ class Runner:
 
     cluster: Cluster
     directory: Path
+    command: tuple[str, ...] = ("etcdctl",)
     ids: dict[str, int] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     settled: str = ""
@@ -168,7 +169,7 @@ class Runner:
         out, err = (self.directory / f"{kind}.{self._files}" for kind in ("out", "err"))
         with contextlib.ExitStack() as stack:
             process = stack.enter_context(subprocess.Popen(
-                ["etcdctl", *self._endpoints(step, words), *words], cwd=self.directory,
+                [*self.command, *self._endpoints(step, words), *words], cwd=self.directory,
                 env={**os.environ, "ETCDCTL_API": "3",
                      **{name: self._filled(value) for name, value in step.environment}},
                 stdin=subprocess.PIPE, stdout=stack.enter_context(out.open("wb")),
@@ -308,9 +309,9 @@ def _fits(cluster: Cluster) -> bool:
 
 
 @contextlib.contextmanager
-def running(directory: Path, program: list[str] | None, extra: tuple[str, ...]
-            ) -> Iterator[Runner]:
-    """Three started members, LEADER leading; killed at the end."""
+def running(directory: Path, program: list[str] | None, extra: tuple[str, ...],
+            command: tuple[str, ...] = ("etcdctl",)) -> Iterator[Runner]:
+    """Three started members, LEADER leading, who are asked by that command; killed at the end."""
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
     directory.mkdir()
     cluster = make_cluster(directory, 3, program=program, extra=(*TIMING, *extra))
@@ -318,7 +319,7 @@ def running(directory: Path, program: list[str] | None, extra: tuple[str, ...]
         cluster = make_cluster(directory, 3, program=program, extra=(*TIMING, *extra))
     try:
         cluster.start()
-        runner = Runner(cluster, directory)
+        runner = Runner(cluster, directory, command)
         runner.lead()
         runner.published()
         yield runner

@@ -18,11 +18,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bootstrap": ("wire", "raft.types", "state.members", "member.config", "member.settings"),
     "member": ("raft", "wire", "state", "net", "disk", "peers", "bootstrap"),
     "api": ("member.service", "state.errors", "wire", "net"),
+    "client": ("wire",),
     "check": ("wire",),
     "sim": ("raft", "wire", "state", "disk", "member", "check"),
     "cli": (
         "raft", "wire", "state", "check", "net", "disk", "peers", "bootstrap", "member", "api",
-        "sim"),
+        "client", "sim"),
 }
 """docs/decisions/001-ports.md; every package may import itself."""
 

@@ -1,0 +1,1 @@
+"""Our own client: asynchronous, over the JSON gateway, of quorate and of stock etcd alike."""
