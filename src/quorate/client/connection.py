@@ -7,6 +7,7 @@ Not here: which endpoint (client.py), what requests mean (methods.py), TLS (a la
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -42,7 +43,8 @@ class Connection:
         except TimeoutError:
             raise Unreachable(f"{endpoint}: no connection within {timeout_s:g} s") from None
         except OSError as failure:
-            raise Unreachable(f"{endpoint}: {failure.strerror or failure}") from failure
+            why = os.strerror(failure.errno).lower() if failure.errno else str(failure)
+            raise Unreachable(f"{endpoint}: {why}") from failure
         return cls(endpoint, reader, writer)
 
     def close(self) -> None:

@@ -42,8 +42,8 @@ async def health(shell: Shell) -> None:
         for endpoint, healthy, seconds, wrong in found:
             say(f'"Endpoint" : {quoted(endpoint)}')
             say(f'"Health" : {str(healthy).lower()}')
-            say(f'"Took" : {quoted(seconds)}')
-            say(f'"Error" : {quoted(wrong)}'.replace('""', ""))
+            say(f'"Took" : {seconds}')
+            say(f'"Error" : {wrong}')
             say("")
 
     if shell.printer.form == "simple":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -88,21 +88,17 @@ def took(seconds: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; numbers to the right, the rest to the left, titles in the middle."""
+    """A table: titles in the middle, cells to the right."""
     widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
     line = "+" + "+".join("-" * (width + 2) for width in widths) + "+\n"
 
-    def shown(row: Sequence[str], title: bool) -> str:
-        cells = []
-        for text, width in zip(row, widths, strict=True):
-            if title:
-                cells.append(text.upper().center(width) if (width - len(text)) % 2 == 0
-                             else (" " * ((width - len(text)) // 2) + text.upper()).ljust(width))
-            else:
-                cells.append(text.ljust(width))
+    def shown(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |\n"
 
-    return line + shown(head, True) + line + "".join(shown(row, False) for row in rows) + line
+    titles = ((" " * ((width - len(text)) // 2) + text.upper()).ljust(width)
+              for text, width in zip(head, widths, strict=True))
+    return line + shown(titles) + line + "".join(
+        shown(map(str.rjust, row, widths)) for row in rows) + line
 
 
 def hexed(value: bytes) -> bytes:

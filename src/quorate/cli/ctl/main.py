@@ -144,9 +144,10 @@ def _run(argv: list[str]) -> int:
         raise Exit(ERROR, f"users and roles come with a later release; `{name}` has nothing to do")
     command = COMMANDS.get(name)
     if command is None:
+        if name not in ("", "help") and not any(c.startswith(f"{name} ") for c in COMMANDS):
+            raise Exit(ERROR, f'unknown command "{name}"; `quorate ctl help` lists them')
         print(usage(name))
-        return 0 if name in ("", "help") or any(c.startswith(f"{name} ") for c in COMMANDS) else (
-            _unknown(name))
+        return 0
     given = read(words, (*GLOBAL_FLAGS, *command.flags), os.environ)
     if given.on("help"):
         print(usage(name))
@@ -196,10 +197,6 @@ def split(argv: list[str]) -> tuple[str, list[str]]:
         if len(places) >= count and (name in COMMANDS or (count == 1)):
             return name, [word for at, word in enumerate(argv) if at not in places[:count]]
     return "", argv
-
-
-def _unknown(name: str) -> int:
-    raise Exit(ERROR, f'unknown command "{name}" for "quorate ctl"')
 
 
 def usage(name: str = "") -> str:

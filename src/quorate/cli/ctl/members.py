@@ -92,8 +92,10 @@ async def move_leader(shell: Shell) -> None:
     args = shell.words.all
     if len(args) != 1:
         raise Exit(BAD_ARGUMENTS, "move-leader command needs 1 argument")
-    target = member_id(args[0])
-    leader = 0
+    try:
+        target = member_id(args[0])
+    except Exit as wrong:
+        raise Exit(ERROR, str(wrong).partition("(")[2].partition(")")[0]) from None
     for endpoint in shell.client.endpoints:
         async with shell.at(endpoint) as client:
             try:
@@ -102,15 +104,15 @@ async def move_leader(shell: Shell) -> None:
                 continue
             leader = status.header.member_id
             if status.leader != leader:
-                continue
+                continue  # it would refuse
             try:
                 answer = await shell.tried(
                     MOVE_LEADER, rpc.MoveLeaderRequest(targetID=target), client)
             except ClientError as failure:
                 raise Exit(ERROR, sentence(failure)) from None
             return _done(shell, answer, f"Leadership transferred from {leader:x} to {target:x}")
-    raise Exit(BAD_ARGUMENTS, f"no leader endpoint given at {shell.client.endpoints}".replace(
-        "'", "").replace(",", ""))
+    raise Exit(BAD_ARGUMENTS,
+               f"no leader endpoint given at [{' '.join(shell.client.endpoints)}]")
 
 
 def _id(shell: Shell) -> int:

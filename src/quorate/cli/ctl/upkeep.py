@@ -13,7 +13,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from quorate.cli.ctl.flags import BAD_ARGUMENTS, ERROR, INVALID_INPUT, Exit
+from quorate.cli.ctl.flags import BAD_ARGUMENTS, ERROR, INTERRUPTED, INVALID_INPUT, Exit
 from quorate.cli.ctl.forms import size
 from quorate.cli.ctl.printer import complain, header, say
 from quorate.cli.ctl.shell import LATE, Shell, sentence
@@ -90,8 +90,8 @@ async def snapshot_save(shell: Shell) -> None:
     if len(args) != 1:
         raise Exit(BAD_ARGUMENTS, "snapshot save expects one argument")
     if len(shell.client.endpoints) != 1:
-        raise Exit(BAD_ARGUMENTS, "snapshot must be requested to one selected node, not multiple "
-                                  f"{shell.client.endpoints}".replace("'", "").replace(",", ""))
+        raise Exit(INTERRUPTED, f"snapshot must be requested to one selected node, not multiple "
+                                f"[{' '.join(shell.client.endpoints)}]")
     path, part = Path(args[0]), Path(f"{args[0]}.part")
     digest, tail = hashlib.sha256(), b""
     try:
@@ -123,8 +123,9 @@ async def snapshot_status(shell: Shell) -> None:
                 file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             hash_, revision, keys, total = _contents(data)
     except (OSError, bbolt.Damaged, ValueError) as failure:
-        why = failure.strerror if isinstance(failure, OSError) else str(failure)
-        raise Exit(INVALID_INPUT, f"{args[0]}: {why}") from None
+        if isinstance(failure, OSError):
+            raise Exit(ERROR, f"stat {args[0]}: {str(failure.strerror).lower()}") from None
+        raise Exit(INVALID_INPUT, f"{args[0]}: {failure}") from None
 
     def fields() -> None:
         for name, value in (("Hash", hash_), ("Revision", revision), ("Keys", keys),
