@@ -12,7 +12,7 @@ from etcdctl_run import ALL, FORMATS, Step, each, every
 
 SESSION = ("session",)
 STATUS = ("size", "index", "columns")
-SAVED = ("took", "size")
+SAVED = ("unfinished", "took", "size")
 NOWHERE = "--endpoints=127.0.0.1:1 --command-timeout=300ms --dial-timeout=300ms"
 MEMBER = 7
 """Raises alarms that end by hand only: no such member has room."""

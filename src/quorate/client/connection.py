@@ -92,7 +92,7 @@ class Connection:
             parts, answer.parts = answer.parts, []
             for part in parts:
                 yield part
-        if not answer.parser.should_keep_alive():
+        if not answer.keep_alive:
             self.close()
 
     def _broken(self, why: object) -> OutcomeUnknown:
@@ -107,10 +107,11 @@ class _Answer:
         self.parser = httptools.HttpResponseParser(self)
         self.status = 0
         self.parts: list[bytes] = []
-        self.complete = False
+        self.complete = self.keep_alive = False
 
     def on_headers_complete(self) -> None:
         self.status = self.parser.get_status_code()
+        self.keep_alive = self.parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         self.parts.append(body)

@@ -148,7 +148,7 @@ def duration(text: str) -> float:
     sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
     parts = _PART.findall(rest)
     if not parts or "".join(number + unit for number, unit in parts) != rest:
-        raise ValueError(text)
+        raise ValueError(f"no duration: {text!r}; write it like 5s or 300ms")
     return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 

@@ -95,7 +95,7 @@ async def move_leader(shell: Shell) -> None:
     try:
         target = member_id(args[0])
     except Exit as wrong:
-        raise Exit(ERROR, str(wrong).partition("(")[2].partition(")")[0]) from None
+        raise Exit(BAD_ARGUMENTS, str(wrong).partition("(")[2].partition(")")[0]) from None
     for endpoint in shell.client.endpoints:
         async with shell.at(endpoint) as client:
             try:
