@@ -44,7 +44,6 @@ class Words:
     lists: dict[str, list[str]]
     args: list[str] = field(default_factory=list)
     rest: list[str] | None = None
-    given: set[str] = field(default_factory=set)
 
     def text(self, name: str) -> str:
         """A value as it was written."""
@@ -97,7 +96,6 @@ def read(words: Sequence[str], flags: Sequence[Flag], environ: Mapping[str, str]
             value = words[at]
             at += 1
         value = _checked(flag, value, shown)
-        out.given.add(flag.name)
         out.values[flag.name] = value
         if flag.many:
             out.lists[flag.name].append(value)

@@ -9,6 +9,7 @@ import asyncio
 import base64
 
 from quorate.cli.ctl.flags import BAD_ARGUMENTS, BAD_CONNECTION, ERROR, Exit, integer, lease_id
+from quorate.cli.ctl.forms import value_of
 from quorate.cli.ctl.printer import header, say
 from quorate.cli.ctl.shell import Shell, sentence
 from quorate.client.errors import ClientError
@@ -87,8 +88,6 @@ async def list_(shell: Shell) -> None:
         header(answer.header)
         for lease in answer.leases:
             say(f'"ID" : {lease.ID}')
-
-    from quorate.cli.ctl.forms import value_of
 
     shell.printer.show(answer, simple, fields, {
         **value_of(answer.header), "leases": [{"id": lease.ID} for lease in answer.leases]})

@@ -116,7 +116,7 @@ class Printer:
 
         self.show(answer, simple, fields)
 
-    def delete(self, answer: rpc.DeleteRangeResponse, *, deleted: bool = True) -> None:
+    def delete(self, answer: rpc.DeleteRangeResponse) -> None:
         """del."""
         def simple() -> None:
             say(str(answer.deleted))
