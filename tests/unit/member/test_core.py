@@ -185,6 +185,20 @@ def _granted(trio: Trio, ttl_s: int = 5) -> int:
     return 7
 
 
+def test_a_read_under_way_with_a_lost_leader_goes_to_the_next_at_once(trio: Trio) -> None:
+    """It does not wait until its round has been without an answer for long."""
+    trio.elect(1)
+    follower, outcomes = trio.cores[2], list[object]()
+    trio.cut.add(1)
+    follower.read(outcomes.append)
+    trio.settle()
+    assert outcomes == []
+    before = trio.now
+    trio.elect(3)
+
+    assert (outcomes, trio.now) == ([None], before)
+
+
 def test_leases_are_renewed_on_any_member(trio: Trio) -> None:
     """A follower forwards, the leader asks a quorum."""
     trio.elect(1)
