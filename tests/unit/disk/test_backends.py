@@ -1,6 +1,7 @@
 """One suite for both backends."""
 
 import random
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +19,9 @@ POINT = AppliedPoint(7, 2, ConfState((1, 2, 3)))
 @pytest.fixture(params=["lmdb", "memory"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Backend]:
     """A function that makes empty backends of one kind."""
-    count = iter(range(10))
     if request.param == "memory":
         return MemoryBackend
-    return lambda: LmdbBackend(str(tmp_path / f"db{next(count)}"))
+    return lambda: LmdbBackend(tempfile.mkdtemp(dir=tmp_path))  # which a member makes first, too
 
 
 def commit(backend: Backend) -> None:
