@@ -54,6 +54,7 @@ class World:
     """A backend with keys, and its snapshots."""
 
     def __init__(self, directory: Path, keys: int) -> None:
+        (directory / "db").mkdir()  # as a member does
         self.backend = LmdbBackend(str(directory / "db"))
         self.directory = directory / "snap"
         self.directory.mkdir()
