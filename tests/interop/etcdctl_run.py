@@ -315,7 +315,9 @@ def _fits(cluster: Cluster) -> bool:
 def running(directory: Path, program: list[str] | None, extra: tuple[str, ...],
             command: tuple[str, ...] = ("etcdctl",)) -> Iterator[Runner]:
     """Three started members, LEADER leading, who are asked by that command; killed at the end."""
-    os.environ.setdefault("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
+    os.environ.setdefault("PYTHONPATH", SOURCES)
+    # Who is started in the background ignores interrupts, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     directory.mkdir()
     cluster = make_cluster(directory, 3, program=program, extra=(*TIMING, *extra))
     while not _fits(cluster):

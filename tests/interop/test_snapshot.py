@@ -80,12 +80,12 @@ def fill(client: JsonClient, count: int) -> None:
 
 def content(client: JsonClient) -> dict[str, Any]:
     """All that must be the same on the other side."""
+    found = client.call("/v3/kv/range", {"key": b64("\0"), "range_end": b64("\0")})
     with grpc.insecure_channel(f"127.0.0.1:{client.port}") as channel:
         hash_ = channel.unary_unary(  # stock 3.4 has it under another path in its gateway
             "/etcdserverpb.Maintenance/HashKV",
             request_serializer=rpc.HashKVRequest.SerializeToString,
             response_deserializer=rpc.HashKVResponse.FromString)(rpc.HashKVRequest(), timeout=30)
-    found = client.call("/v3/kv/range", {"key": b64("\0"), "range_end": b64("\0")})
     out = {"hash": hash_.hash, "compacted": hash_.compact_revision, "kvs": found["kvs"],
            "revision": found["header"]["revision"]}
     for lease in LEASES:
@@ -96,7 +96,15 @@ def content(client: JsonClient) -> dict[str, Any]:
 
 
 def client_of(cluster: Cluster, member: int = 0) -> contextlib.closing[JsonClient]:
-    """Of a member."""
+    """Of a member, when it serves."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", cluster.members[member].client_port)).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, f"member {member} does not serve"
+            time.sleep(0.05)
     return contextlib.closing(cluster.members[member].client(30.0))
 
 
