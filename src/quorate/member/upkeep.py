@@ -19,6 +19,9 @@ from quorate.wire._generated import rpc_pb2 as rpc
 
 log = logging.getLogger(__name__)
 
+TICK_S = 1.0
+"""How often a driver calls `Upkeep.tick`."""
+
 PROPOSE_S = 1.0
 """Between two proposals about the alarm."""
 
@@ -28,7 +31,7 @@ _DEACTIVATE = rpc.AlarmRequest.AlarmAction.DEACTIVATE
 
 
 class Upkeep:
-    """Of one member; the driver calls `tick` every second or so, and wakes the core after it."""
+    """Of one member; the driver calls `tick` every TICK_S, and wakes the core after it."""
 
     def __init__(self, core: MemberCore, quota: Quota, retention: Retention) -> None:
         self._core = core
