@@ -1,6 +1,6 @@
 """What a simulated client asks besides keys and its own leases: which members there are, which
-leases there are; where the plan compacts, compactions of the past and of what is compacted; and what makes
-room when there is none.
+leases there are; where the plan compacts, compactions of the past and of what is compacted; and,
+when there is no room, what makes some.
 
 Not here: what holds for every answer (answers.py), the operator's compactions (operator.py).
 """

@@ -25,6 +25,9 @@ from quorate.wire._generated import rpc_pb2 as rpc
 EVERY_S = 2.0
 """How often members whose retention is in revisions look; real ones every five minutes."""
 
+NOWHERE = -1
+"""Of a history that was never compacted."""
+
 
 class Keeper:
     """The upkeep of one life of a member. `compacts` is told of each compaction beforehand."""
@@ -73,10 +76,10 @@ def owed_compaction(plan: Plan, steady_s: float, revision: int) -> int:
     `revision` was the newest."""
     settings = plan.upkeep
     if settings is None or not (settings.revisions or settings.period_s):
-        return 0
+        return NOWHERE
     wait_s = 2 * settings.period_s if settings.period_s else EVERY_S
     # A retention is looked at ten times a period, and at most at each tick.
     wait_s += 2 * max(TICK_S, settings.period_s / 10) + 2 * TICK_S
     if steady_s < wait_s * (1 + 2 * plan.drift):
-        return 0
+        return NOWHERE
     return revision - settings.revisions
