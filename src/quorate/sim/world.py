@@ -1,7 +1,8 @@
 """One simulated cluster, as its plan decides: members, network, faults, clients, judgement.
 
 Two phases. First faults. Then a random majority is healed, and alone must make progress within
-PROGRESS_ELECTIONS; then everything is healed, and all members must converge. Throughout: what
+PROGRESS_ELECTIONS; then everything is healed, and all members must converge, after alarms for want
+of space have ended (room.py). Throughout: what
 invariants.py lists. At the end: what judge.py lists.
 
 In the profile "excess" more is broken than is promised to be survived: there the cluster may
@@ -81,7 +82,7 @@ class World:
             self._delivered)
         self._around = Surroundings(
             self.clock, plan, self.network.send, self._observe, self.note, self._refusals,
-            self._ended, self._compacts)
+            self._ended, lambda revision: self.operator.compacts(revision))
         founders = tuple(described(i) for i in range(1, plan.members + 1))
         self.members = {m.id: SimMember(m.id, self._around, founders) for m in founders}
         self.events = Events(self.violation)
@@ -375,17 +376,15 @@ class World:
             self.invariants.look_at_refusal(teller, member_id)
         return [teller.id for teller in tellers]
 
-    def _compacts(self, revision: int) -> None:
-        self.operator.done["automatic compaction"] += 1
-        self.answers.compacts(revision)
-
     def _ended(self, member_id: int) -> None:
         if self.ha is not None:
             self.ha.broken(member_id)
 
     def _observe(self, member: SimMember) -> None:
         if self.invariants.look(member, self.clock.now) and member.core is not None:
-            self.answers.applied = max(self.answers.applied, member.core.backend.applied.index)
+            if (index := member.core.backend.applied.index) > self.answers.applied:
+                self.answers.applied = index
+                self.operator.look_at_alarms(member.disk.backend.full)
             self.leases.look(member.id, member.life, member.core.machine.leases.ids(),
                              self.clock.now)
 
