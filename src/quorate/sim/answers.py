@@ -140,7 +140,7 @@ class Answers:
                 explained = lease_id in self._again
                 self._again.discard(lease_id)
             case Problem.NO_SPACE:
-                explained = isinstance(request, rpc.LeaseGrantRequest) or any(puts(request))
+                explained = takes_space(request)
                 if not alarmed:
                     self._cramped.append(asked)
             case Problem.DUPLICATE_KEY:
@@ -233,6 +233,11 @@ def puts(request: Proto) -> Iterator[rpc.PutRequest]:
     elif isinstance(request, rpc.TxnRequest):
         for op in (*request.success, *request.failure):
             yield from puts(op.request_put if op.HasField("request_put") else op.request_txn)
+
+
+def takes_space(request: Proto) -> bool:
+    """Whether there may be a put in it, or a lease."""
+    return isinstance(request, rpc.LeaseGrantRequest) or any(puts(request))
 
 
 def _changes_twice(ops: Iterable[rpc.RequestOp]) -> bool:

@@ -19,7 +19,7 @@ from google.protobuf.message import Message as Proto
 from quorate.check.keyvalue import Request, Response
 from quorate.check.linearizability import NEVER
 from quorate.check.revisions import Call
-from quorate.sim.answers import Answers, Asked
+from quorate.sim.answers import Answers, Asked, takes_space
 from quorate.sim.clock import Clock
 from quorate.sim.grammar import Grammar
 from quorate.sim.holder import Handle, Holder
@@ -120,6 +120,12 @@ class Client:
         if isinstance(request, Request):
             self.calls.append(Call(self.name, asked.at, NEVER, request, None))
         turn, alarm_changes = self._turn, member.disk.backend.alarm_changes
+        full = False
+
+        def begin() -> None:
+            nonlocal full
+            full = member.keeper is not None and member.keeper.full
+            serve(member.service, request, done)
 
         def done(outcome: Proto | Refused) -> None:
             if turn != self._turn:
@@ -128,10 +134,13 @@ class Client:
                 self._refused(member, asked, outcome, alarm_changes)
             else:
                 self._answered(member, asked, outcome)
+                if full and takes_space(request):
+                    self.wrong.append(f"{self.name} was not refused at {self._clock.now:.3f} by "
+                                      f"member {member.id}, which has no space: {request}")
             handle(outcome)
             self._next()
 
-        member.post(lambda: serve(member.service, request, done))
+        member.post(begin)
 
     def _answered(self, member: SimMember, asked: Asked, response: Proto) -> None:
         now = self._clock.now

@@ -147,8 +147,8 @@ class SimMember:
             lambda tick: self._rng.randrange(tick, 2 * tick), self.now,
             durable=lambda: self.disk.backend.durable, message_bytes_max=plan.message_bytes,
             in_flight=plan.in_flight)
-        keeper = self._keeper = None if plan.upkeep is None else Keeper(
-            self.core, plan.upkeep, self._around.compacts)
+        keeper = self.keeper = None if plan.upkeep is None else Keeper(
+            self.core, self.disk.backend, plan.upkeep, self._around.compacts)
         self.service = MemberService(
             self.core, self.wake, version="simulated", request_bytes_max=REQUEST_BYTES_MAX,
             upkeep=None if keeper is None else keeper.upkeep)
@@ -275,8 +275,8 @@ class SimMember:
         self.turn()
 
     def _keep_up(self) -> None:
-        assert self._keeper is not None
-        self._keeper.tick(self.now)
+        assert self.keeper is not None
+        self.keeper.tick(self.now)
         self.wake()
 
     def _repeat(self, interval_s: float, call: Callable[[], None]) -> None:

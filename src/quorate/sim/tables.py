@@ -30,7 +30,9 @@ class TableBackend(MemoryBackend):
         self.full: frozenset[int] = frozenset()
         """Members whose NOSPACE alarm is raised."""
         self.alarm_changes = 0
-        self._total = 0
+        self.low = 0
+        """The fewest bytes in use since `lowest` was asked."""
+        self._used = self._total = 0
 
     def put(self, bucket: Bucket, key: bytes, value: bytes) -> None:
         """See `Backend`."""
@@ -41,6 +43,7 @@ class TableBackend(MemoryBackend):
                 bucket is Bucket.KEY and len(key) == PUT_BYTES)):
             raise InvariantBroken(f"{'a key' if bucket is Bucket.KEY else 'a lease'} is made while "
                                   f"NOSPACE is raised by {sorted(self.full)}")
+        self._count(bucket, key, value)
         super().put(bucket, key, value)
         self._look(bucket)
 
@@ -48,18 +51,24 @@ class TableBackend(MemoryBackend):
         """See `Backend`."""
         if bucket in SUMMED:
             self._toggle(bucket, key, self.get(bucket, key))
+        self._count(bucket, key, None)
         super().delete(bucket, key)
         self._look(bucket)
 
     def size(self) -> BackendSize:
         """See `Backend`: as of a file, which never shrinks, and of what it holds."""
-        used = super().size().in_use
-        self._total = max(self._total, used)
-        return BackendSize(self._total, used)
+        return BackendSize(self._total, self._used)
+
+    def lowest(self) -> int:
+        """The fewest bytes in use since this was asked before."""
+        low, self.low = self.low, self._used
+        return low
 
     def crash(self) -> None:
         """See `MemoryBackend`."""
         super().crash()
+        self._used = self.low = super().size().in_use
+        self._total = max(self._total, self._used)
         self.members = self.leases = self.alarms = 0
         for bucket in SUMMED:
             for key, value in self.scan(bucket, b"", None):
@@ -69,6 +78,15 @@ class TableBackend(MemoryBackend):
     def keeps_removal(self, member_id: int) -> bool:
         """Whether the state on disk says that this member was removed."""
         return self._durable[Bucket.MEMBER].get(member_id.to_bytes(8, "big")) == REMOVED
+
+    def _count(self, bucket: Bucket, key: bytes, value: bytes | None) -> None:
+        before = self.get(bucket, key)
+        if value is not None:
+            self._used += len(key) + len(value)
+            self._total = max(self._total, self._used)
+        if before is not None:
+            self._used -= len(key) + len(before)
+        self.low = min(self.low, self._used)
 
     def _look(self, bucket: Bucket) -> None:
         """Alarms may have changed."""

@@ -3,6 +3,8 @@
 - Automatic compaction goes no further than the retention says: to so many revisions before the
   newest that the member has, or to what that was so many seconds ago; only a leader compacts.
 - Under a leader who leads on it gets there.
+- A member that was beyond its quota whenever it looked takes nothing that needs space (`full`).
+- It ends its own alarm only, and not when it was near its quota of late.
 
 Not here: what an alarm forbids (tables.py), that it ends (room.py), refusals for want of space
 (answers.py).
@@ -16,10 +18,11 @@ from itertools import islice
 
 from quorate.member.autocompact import Retention
 from quorate.member.core import MemberCore
-from quorate.member.quota import Quota
+from quorate.member.quota import CLEAR_S, CLEAR_SHARE, Quota
 from quorate.member.upkeep import TICK_S, Upkeep
 from quorate.raft.types import InvariantBroken
 from quorate.sim.plan import Plan, UpkeepSettings
+from quorate.sim.tables import TableBackend
 from quorate.wire._generated import rpc_pb2 as rpc
 
 EVERY_S = 2.0
@@ -33,20 +36,35 @@ class Keeper:
     """The upkeep of one life of a member. `compacts` is told of each compaction beforehand."""
 
     def __init__(
-        self, core: MemberCore, settings: UpkeepSettings, compacts: Callable[[int], None]
+        self, core: MemberCore, backend: TableBackend, settings: UpkeepSettings,
+        compacts: Callable[[int], None],
     ) -> None:
         self._core = core
+        self._backend = backend
         self._settings = settings
         self._compacts = compacts
         self._known: deque[tuple[float, int]] = deque()
         """When which revision was the newest, from about a period ago on."""
+        self._beyond = False
+        """Whether the store was all the time beyond the quota between the last two ticks."""
+        self._near_at = -CLEAR_S
+        """The last tick before which it was near the quota for as long."""
         retention = Retention("periodic", settings.period_s)
         if settings.revisions:
             retention = Retention("revision", settings.revisions, EVERY_S)
         self.upkeep = Upkeep(core, Quota(settings.quota_bytes), retention)
 
+    @property
+    def full(self) -> bool:
+        """Whether what needs space must be refused: whenever it looked, there was none."""
+        return self._beyond and self._backend.low > self._settings.quota_bytes > 0
+
     def tick(self, now: float) -> None:
         """A second has passed."""
+        low, quota = self._backend.lowest(), self._settings.quota_bytes
+        self._beyond = 0 < quota < low
+        if 0 < CLEAR_SHARE * quota <= low:
+            self._near_at = now
         core, period_s = self._core, self._settings.period_s
         queued, revision = core.proposals.queued, core.machine.revision
         self._known.append((now, revision))
@@ -57,6 +75,8 @@ class Keeper:
         for proposal in islice(queued, before, None):
             if isinstance(proposal.request, rpc.CompactionRequest):
                 self._look(proposal.request.revision, now)
+            elif isinstance(proposal.request, rpc.AlarmRequest):
+                self._look_at_end(proposal.request, now)
 
     def _look(self, target: int, now: float) -> None:
         """It wants to compact."""
@@ -69,6 +89,14 @@ class Keeper:
                 f"member {core.config.member_id} compacts by itself to {target}, allowed is "
                 f"{allowed}; it {'leads' if core.is_leader else 'does not lead'}")
         self._compacts(target)
+
+    def _look_at_end(self, request: rpc.AlarmRequest, now: float) -> None:
+        """It wants to end an alarm."""
+        own, since_s = self._core.config.member_id, now - self._near_at
+        if request.memberID != own or since_s < CLEAR_S - TICK_S:
+            raise InvariantBroken(
+                f"member {own} ends the alarm of {request.memberID}, {since_s:.1f} s after its "
+                f"store was near the quota")
 
 
 def owed_compaction(plan: Plan, steady_s: float, revision: int) -> int:

@@ -1,9 +1,8 @@
 """One simulated cluster, as its plan decides: members, network, faults, clients, judgement.
 
 Two phases. First faults. Then a random majority is healed, and alone must make progress within
-PROGRESS_ELECTIONS; then everything is healed, and all members must converge, after alarms for want
-of space have ended (room.py). Throughout: what
-invariants.py lists. At the end: what judge.py lists.
+PROGRESS_ELECTIONS; then everything is healed, alarms for want of space must end (room.py), and all
+members must converge. Throughout: what invariants.py lists. At the end: what judge.py lists.
 
 In the profile "excess" more is broken than is promised to be survived: there the cluster may
 stop, and progress is not asked for, but whatever it did answer must have been right.

@@ -57,6 +57,27 @@ def test_a_file_never_shrinks() -> None:
     assert (backend.size().in_use, backend.size().total) == (0, 100)
 
 
+def test_who_is_beyond_the_quota_from_tick_to_tick_is_full() -> None:
+    """Not who was below it in between; and the end of an alarm is too early then."""
+    core, backend = Trio().elect(1), TableBackend()
+    keeper = Keeper(core, backend, UpkeepSettings(quota_bytes=50), lambda _revision: None)
+    backend.put(Bucket.LEASE, b"x", b"y" * 99)
+    keeper.tick(1.0)
+    assert not keeper.full
+    keeper.tick(2.0)
+    assert keeper.full
+    with pytest.raises(InvariantBroken, match=r"ends the alarm of 1, 3\.0 s after"):
+        keeper._look_at_end(rpc.AlarmRequest(memberID=1), 5.0)
+    with pytest.raises(InvariantBroken, match="ends the alarm of 2"):
+        keeper._look_at_end(rpc.AlarmRequest(memberID=2), 50.0)
+
+    backend.delete(Bucket.LEASE, b"x")
+    backend.put(Bucket.LEASE, b"x", b"y" * 99)
+    assert not keeper.full
+    keeper.tick(3.0)
+    assert not keeper.full
+
+
 def test_refusals_for_space_have_a_reason() -> None:
     """The request needs some; when one leads on there is an alarm, too."""
     answers = Answers(1)
@@ -73,7 +94,7 @@ def test_compaction_beyond_the_retention_is_found() -> None:
     """Whatever the product's own rule says."""
     trio = Trio()
     core, told = trio.elect(1), list[int]()
-    keeper = Keeper(core, UpkeepSettings(revisions=2), told.append)
+    keeper = Keeper(core, TableBackend(), UpkeepSettings(revisions=2), told.append)
     for _ in range(5):
         core.propose(PUT, lambda _outcome: None)
         trio.settle()
