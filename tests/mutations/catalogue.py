@@ -11,6 +11,7 @@ Not here: what clients are told (told.py), running them (run.py).
 from mutation import Mutation
 from owed import OWED
 from told import TOLD
+from upkeep import UPKEEP
 from watches import WATCHES
 
 CATALOGUE = (
@@ -272,5 +273,6 @@ CATALOGUE = (
              "        self.leases", safety=False),
     *OWED,
     *TOLD,
+    *UPKEEP,
     *WATCHES,
 )

@@ -21,16 +21,17 @@ RECORDS_PER_PERIOD = 10
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """`amount`: seconds or revisions; 0 is off."""
+    """`amount`: seconds or revisions; 0 is off. `every_s`: how often to ask, by revisions."""
 
     mode: Literal["periodic", "revision"] = "periodic"
     amount: float = HOUR_S
+    every_s: float = REVISION_INTERVAL_S
 
     @property
     def interval_s(self) -> float:
         """How often to ask."""
         if self.mode == "revision":
-            return REVISION_INTERVAL_S
+            return self.every_s
         return min(self.amount, HOUR_S) / RECORDS_PER_PERIOD
 
 

@@ -364,7 +364,7 @@ class MemberCore:
         change = decode_conf_change(entry.type, entry.data)
         change, refused = permitted(self.machine.members, change)
         self.conf_state = self.node.apply_conf_change(change)
-        self.machine.members.apply_conf_change(change, self.conf_state)
+        self.machine.reconfigured(change, self.conf_state)
         self._effects.members_changed = True
         self.leases.reconfigured(entry.index)
         self.removal.reconfigured(entry.index)

@@ -29,7 +29,7 @@ from quorate.member.appender import Appender
 from quorate.member.chronicle import Chronicle
 from quorate.member.core import MemberCore
 from quorate.member.membership import Membership, Respond
-from quorate.member.upkeep import Upkeep
+from quorate.member.upkeep import TICK_S, Upkeep
 from quorate.peers.handler import SnapshotSink
 from quorate.peers.transport import PeerTransport
 from quorate.raft.types import Message, Snapshot
@@ -53,8 +53,6 @@ SCRUB_RECORDS = 200
 
 PROGRESS_S = 600.0
 """Interval of watch progress notifications (etcd's default)."""
-
-UPKEEP_S = 1.0
 
 
 class Removed(Exception):
@@ -194,7 +192,7 @@ class Runtime:
         self.core.watches.tick_progress()
 
     def _keep_up(self) -> None:
-        self._again(3, UPKEEP_S, self._keep_up)
+        self._again(3, TICK_S, self._keep_up)
         self.upkeep.tick(self._loop.time())
         self.wake()
 

@@ -20,6 +20,9 @@ from quorate.wire.prometheus import Histogram, exponential
 
 log = logging.getLogger(__name__)
 
+TICK_S = 1.0
+"""How often a driver calls `Upkeep.tick`."""
+
 PROPOSE_S = 1.0
 """Between two proposals about the alarm."""
 
@@ -29,7 +32,7 @@ _DEACTIVATE = rpc.AlarmRequest.AlarmAction.DEACTIVATE
 
 
 class Upkeep:
-    """Of one member; the driver calls `tick` every second or so, and wakes the core after it."""
+    """Of one member; the driver calls `tick` every TICK_S, and wakes the core after it."""
 
     def __init__(self, core: MemberCore, quota: Quota, retention: Retention) -> None:
         self._core = core

@@ -9,7 +9,8 @@ refusal its reason.
 - A compaction is not of the future, and not of what was compacted already; what had been compacted
   cannot be read.
 - A lease that anybody was told to be gone stays gone; only leases that were asked for are listed.
-- COMPACTED, FUTURE_REVISION and KEY_NOT_FOUND have a reason.
+- COMPACTED, FUTURE_REVISION and KEY_NOT_FOUND have a reason. So has NO_SPACE: an alarm that the
+  member has while it is asked, or that could not be raised.
 
 Judged while it runs, in constant time; only missing keys wait for the event log.
 Not here: the content (check/revisions.py), when leases end (check/leases.py).
@@ -74,11 +75,17 @@ class Answers:
         """Leases that may have been granted a second time."""
         self._listed: set[int] = set()
         self._missing: list[Missing] = []
+        self._cramped: list[Asked] = []
+        """What was refused for want of space, without an alarm."""
 
     @property
     def compacting(self) -> int:
         """The newest revision to which history may have been compacted."""
         return max(self._compacting, default=0)
+
+    def compacts(self, revision: int) -> None:
+        """A member is about to compact by itself."""
+        self._compacting.append(revision)
 
     def ask(self, request: Proto, member_id: int, life: int, now: float) -> Asked:
         """A request begins."""
@@ -106,8 +113,11 @@ class Answers:
             self.compacted = max(self.compacted, asked.request.revision)
         return wrong
 
-    def refused(self, asked: Asked, problem: Problem, newest: int) -> list[str]:
-        """The same of what was refused for sure; `newest`: the member's revision then."""
+    def refused(
+        self, asked: Asked, problem: Problem, newest: int, *, alarmed: bool = False
+    ) -> list[str]:
+        """The same of what was refused for sure; `newest`: the member's revision then; `alarmed`:
+        whether it had an alarm for want of space meanwhile."""
         request = asked.request
         if isinstance(request, rpc.CompactionRequest):
             self._compacting.remove(request.revision)
@@ -129,6 +139,10 @@ class Answers:
                 lease_id: int = request.ID  # type: ignore[attr-defined]  # of a grant
                 explained = lease_id in self._again
                 self._again.discard(lease_id)
+            case Problem.NO_SPACE:
+                explained = takes_space(request)
+                if not alarmed:
+                    self._cramped.append(asked)
             case Problem.DUPLICATE_KEY:
                 explained = isinstance(request, rpc.TxnRequest) and (
                     _changes_twice(request.success) or _changes_twice(request.failure))
@@ -137,8 +151,9 @@ class Answers:
         return [] if explained else [f"{_name(asked)} was refused with {problem.name}, for no "
                                      f"reason"]
 
-    def judge(self, log: EventLog) -> list[str]:
-        """What only the whole log shows."""
+    def judge(self, log: EventLog, steady_since: float = NEVER) -> list[str]:
+        """What only the whole log shows, and since when one leader has led: an alarm can be raised
+        then."""
         newest = log[-1][0] if log else 1
         wrong = [] if self.revision <= newest else [
             f"revision {self.revision} was told; the newest is {newest}"]
@@ -149,6 +164,8 @@ class Answers:
                       f"which nobody asked for" for change in changes
                       if change.kv is not None and change.kv.lease
                       and change.kv.lease not in self.leases]
+        wrong += [f"{_name(asked)} was refused for want of space, without an alarm"
+                  for asked in self._cramped if asked.at > steady_since]
         present = _presence(log, {key for missing in self._missing for key in missing.keys})
         return wrong + [
             f"{_name(asked)} was refused for want of a key; it had all of {keys}"
@@ -216,6 +233,11 @@ def puts(request: Proto) -> Iterator[rpc.PutRequest]:
     elif isinstance(request, rpc.TxnRequest):
         for op in (*request.success, *request.failure):
             yield from puts(op.request_put if op.HasField("request_put") else op.request_txn)
+
+
+def takes_space(request: Proto) -> bool:
+    """Whether there may be a put in it, or a lease."""
+    return isinstance(request, rpc.LeaseGrantRequest) or any(puts(request))
 
 
 def _changes_twice(ops: Iterable[rpc.RequestOp]) -> bool:

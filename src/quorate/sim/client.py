@@ -19,7 +19,7 @@ from google.protobuf.message import Message as Proto
 from quorate.check.keyvalue import Request, Response
 from quorate.check.linearizability import NEVER
 from quorate.check.revisions import Call
-from quorate.sim.answers import Answers, Asked
+from quorate.sim.answers import Answers, Asked, takes_space
 from quorate.sim.clock import Clock
 from quorate.sim.grammar import Grammar
 from quorate.sim.holder import Handle, Holder
@@ -35,6 +35,9 @@ ANSWER_S_MAX = 10.0
 
 QUESTIONS = 0.04
 """Share of requests that are neither about keys nor about a lease."""
+
+CLEAN_UP = 0.1
+"""Chance at each request that a client who was refused for want of space makes room."""
 
 DOUBTFUL = (Problem.TIMED_OUT, Problem.TIMED_OUT_LEADER_LOST, Problem.STOPPED)
 """Refusals after which the request may still take place."""
@@ -67,6 +70,9 @@ class Client:
         self._only_puts = only_puts
         self._answer_s = answer_s
         self._turn = 0
+        self._cramped = False
+        limited = plan.upkeep is not None and plan.upkeep.quota_bytes
+        self._legitimate = {*LEGITIMATE, *((Problem.NO_SPACE,) if limited else ())}
         self.holder = Holder(name, clock, rng, self.ask, plan)
         self._grammar = Grammar(name, rng, plan.clients, self.holder.any_lease, answers)
         self._questions = Questions(clock, rng, self.ask, plan, answers, self.holder)
@@ -94,6 +100,9 @@ class Client:
         member, choice = self._pick(), self._rng.random()
         if member is None:
             self._next()
+        elif self._cramped and (self._only_puts or self._rng.random() < CLEAN_UP):
+            self._cramped = False
+            self._questions.make_room(member)
         elif self._only_puts:
             self.ask(member, self._grammar.put())
         elif choice < QUESTIONS:
@@ -110,19 +119,28 @@ class Client:
         asked = self._answers.ask(request, member.id, member.life, self._clock.now)
         if isinstance(request, Request):
             self.calls.append(Call(self.name, asked.at, NEVER, request, None))
-        turn = self._turn
+        turn, alarm_changes = self._turn, member.disk.backend.alarm_changes
+        full = False
+
+        def begin() -> None:
+            nonlocal full
+            full = member.keeper is not None and member.keeper.full
+            serve(member.service, request, done)
 
         def done(outcome: Proto | Refused) -> None:
             if turn != self._turn:
                 return
             if isinstance(outcome, Refused):
-                self._refused(member, asked, outcome)
+                self._refused(member, asked, outcome, alarm_changes)
             else:
                 self._answered(member, asked, outcome)
+                if full and takes_space(request):
+                    self.wrong.append(f"{self.name} was not refused at {self._clock.now:.3f} by "
+                                      f"member {member.id}, which has no space: {request}")
             handle(outcome)
             self._next()
 
-        member.post(lambda: serve(member.service, request, done))
+        member.post(begin)
 
     def _answered(self, member: SimMember, asked: Asked, response: Proto) -> None:
         now = self._clock.now
@@ -138,9 +156,12 @@ class Client:
                 rpc.LeaseTimeToLiveResponse(
                     header=response.header, ID=response.ID, keys=response.keys))))
 
-    def _refused(self, member: SimMember, asked: Asked, refused: Refused) -> None:
-        problem = refused.problem
-        if problem not in LEGITIMATE:
+    def _refused(
+        self, member: SimMember, asked: Asked, refused: Refused, alarm_changes: int
+    ) -> None:
+        """`alarm_changes`: the member's count when it was asked."""
+        problem, backend = refused.problem, member.disk.backend
+        if problem not in self._legitimate:
             self.wrong.append(f"{self.name} was refused with {refused} at "
                               f"{self._clock.now:.3f}, for no reason")
         if problem in DOUBTFUL:
@@ -148,6 +169,9 @@ class Client:
         if isinstance(asked.request, Request):
             self.calls.pop()
         assert member.core is not None
-        self.wrong += self._answers.refused(asked, problem, member.core.machine.revision)
+        self.wrong += self._answers.refused(
+            asked, problem, member.core.machine.revision,
+            alarmed=bool(backend.full) or backend.alarm_changes != alarm_changes)
+        self._cramped = self._cramped or problem is Problem.NO_SPACE
         if problem is Problem.LEASE_NOT_FOUND:
             self.holder.refused(asked)

@@ -13,8 +13,8 @@ last looked at.
   of that member's disk as long as nobody leads a later term there.
 - At most one configuration change is under way (lesson L1).
 - What a node counts in is the configuration that it has applied, also after a restart.
-- State, events, configuration, members and leases agree at equal applied index, the members with
-  the configuration; who tells a member that it was removed has that on disk.
+- State, events, configuration, members, leases and alarms agree at equal applied index, the
+  members with the configuration; who tells a member that it was removed has that on disk.
 
 Not here: promises to clients (judge.py).
 """
@@ -282,6 +282,7 @@ class _State(NamedTuple):
     leases: tuple[tuple[int, int | None], ...]
     members_sum: int
     leases_sum: int
+    alarms_sum: int
 
 
 @dataclass(slots=True)
@@ -333,11 +334,11 @@ class Invariants(RaftInvariants):
         ttls = before.leases if before is not None and backend.leases == before.leases_sum else (
             tuple([(i, leases.ttl_s(i)) for i in leases.ids()]))
         state = _State(point.term, machine.revision, machine.compact_revision, point.conf_state,
-                       ttls, backend.members, backend.leases)
+                       ttls, backend.members, backend.leases, backend.alarms)
         if self._states.setdefault(point.index, state) != state:
             other = self._states[point.index]
             raise self._fail(f"member {member.id} at index {point.index} has {state[:5]}, another "
-                             f"had {other[:5]}; same tables of members and leases: "
+                             f"had {other[:5]}; same tables of members, leases, alarms: "
                              f"{[a == b for a, b in zip(state[5:], other[5:], strict=True)]}")
         seen.index, seen.revision, seen.state = point.index, machine.revision, state
         return True

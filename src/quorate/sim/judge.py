@@ -62,7 +62,7 @@ def judge_clients(
     calls += [call for access in nodes for call in access.calls]
     wrong += judge_revisions(calls, events.log)
     answers.leases.update(*(access.asked for access in nodes))
-    wrong += answers.judge(events.log)
+    wrong += answers.judge(events.log, steady_since)
     index = EventIndex(events.log)
     for watcher in watchers:
         for interest in watcher.interests:

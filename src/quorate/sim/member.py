@@ -18,23 +18,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from quorate.disk.files import Crashed
-from quorate.disk.wal import SnapshotMark, Wal, WalDamaged, WalMetadata, WalSyncFailed
+from quorate.disk.wal import WalDamaged, WalMetadata, WalSyncFailed
 from quorate.member.build import build_core, open_log
 from quorate.member.core import MemberCore
 from quorate.member.effects import Effects
 from quorate.member.limits import CoreConfig
 from quorate.member.requests import RequestIds
 from quorate.member.serving import MemberService
+from quorate.member.upkeep import TICK_S
 from quorate.raft.node import Node
 from quorate.raft.types import (
-    ConfState, HardState, InvariantBroken, Message, MessageType, Snapshot, Storage,
+    HardState, InvariantBroken, Message, MessageType, Snapshot, Storage,
 )
 from quorate.sim.appends import Appends
 from quorate.sim.clock import Clock
 from quorate.sim.plan import Plan
-from quorate.sim.simdisk import WAL_DIR, Promised, SimDisk
+from quorate.sim.simdisk import Promised, SimDisk
+from quorate.sim.upkeep import Keeper
 from quorate.state.backend import AppliedPoint
-from quorate.state.machine import Machine
 from quorate.state.members import Member
 
 CLUSTER_ID = 0xC0FFEE
@@ -59,6 +60,8 @@ class Surroundings:
     """Members that would answer a connection by this one with "you were removed"."""
     ended: Callable[[int], None]
     """A member's process is gone; its clients' connections break."""
+    compacts: Callable[[int], None]
+    """A member is about to compact by itself."""
 
 
 class SimMember:
@@ -95,22 +98,7 @@ class SimMember:
             CLUSTER_ID, member_id, tick_s=plan.election_s / 10,
             election_timeout_s=plan.election_s, snapshot_count=plan.snapshot_count,
             snapshot_catch_up_entries=plan.catch_up, limits=plan.limits)
-        self._begin(founders)
-
-    def _begin(self, founders: tuple[Member, ...]) -> None:
-        backend, metadata = self.disk.backend, WalMetadata(CLUSTER_ID, self.id)
-        if not founders:
-            Wal.create(self.disk.files, WAL_DIR, metadata, SnapshotMark(), HardState(),
-                       self._around.plan.segment_bytes).close()
-            return
-        point = AppliedPoint(1, 1, ConfState(voters=tuple(sorted(m.id for m in founders))))
-        machine = Machine(backend)
-        for member in founders:
-            machine.members.add(member)
-        backend.advance(point)
-        self.disk.backend.commit()
-        Wal.create(self.disk.files, WAL_DIR, metadata, SnapshotMark(*point), HardState(1, 0, 1),
-                   self._around.plan.segment_bytes).close()
+        self.disk.begin(WalMetadata(CLUSTER_ID, member_id), founders)
 
     @property
     def up(self) -> bool:
@@ -159,14 +147,19 @@ class SimMember:
             lambda tick: self._rng.randrange(tick, 2 * tick), self.now,
             durable=lambda: self.disk.backend.durable, message_bytes_max=plan.message_bytes,
             in_flight=plan.in_flight)
+        keeper = self.keeper = None if plan.upkeep is None else Keeper(
+            self.core, self.disk.backend, plan.upkeep, self._around.compacts)
         self.service = MemberService(
-            self.core, self.wake, version="simulated", request_bytes_max=REQUEST_BYTES_MAX)
+            self.core, self.wake, version="simulated", request_bytes_max=REQUEST_BYTES_MAX,
+            upkeep=None if keeper is None else keeper.upkeep)
         self._turning = self._scheduled = False
         self.note(f"starts at term {log.initial_state()[0].term}, entry {log.last_index()}")
         self._repeat(self._config.tick_s / self._rate, self._tick)
         self._repeat(plan.commit_s, self._commit_and_cut)
         self._repeat(plan.election_s, self._connect)
         self._repeat(PROGRESS_ELECTIONS * plan.election_s, self.core.watches.tick_progress)
+        if keeper is not None:
+            self._repeat(TICK_S, self._keep_up)
 
     def kill(self) -> None:
         """The process is gone; what it wrote is still in the machine's memory."""
@@ -280,6 +273,11 @@ class SimMember:
         assert self.core is not None
         self.core.tick(self.now)
         self.turn()
+
+    def _keep_up(self) -> None:
+        assert self.keeper is not None
+        self.keeper.tick(self.now)
+        self.wake()
 
     def _repeat(self, interval_s: float, call: Callable[[], None]) -> None:
         life = self.life

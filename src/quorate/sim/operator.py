@@ -1,5 +1,5 @@
 """The simulated operator: adds, promotes, removes and swaps members, hands leadership over and
-compacts, at moments that suit nobody.
+compacts, at moments that suit nobody; and keeps count of what members do by themselves.
 
 It asks whichever member answers, as `etcdctl` does, and never takes more than it is sure that the
 cluster can spare. Not here: what a change does to the cluster (raft), the members (member.py).
@@ -44,6 +44,7 @@ class Operator:
         self._rng: random.Random = world.plan.stream("operator")
         self.done: Counter[str] = Counter()
         self._ids = 0
+        self._full: frozenset[int] = frozenset()
         self._kinds: dict[str, Callable[[ConfState], None]] = {
             "transfer": self._transfer, "add": self._add, "promote": self._promote,
             "remove": self._remove, "swap": self._swap, "compact": self._compact,
@@ -58,6 +59,19 @@ class Operator:
     def _operate(self, fault: Fault) -> None:
         if not self._world.healing:
             self._kinds[fault.kind](self._world.conf_state())
+
+    def compacts(self, revision: int) -> None:
+        """A member is about to compact by itself."""
+        self.done["automatic compaction"] += 1
+        self._world.answers.compacts(revision)
+
+    def look_at_alarms(self, full: frozenset[int]) -> None:
+        """These members have raised NOSPACE, as whoever has applied most sees it."""
+        if full != self._full:
+            self._world.note(0, f"alarms for space: {sorted(full)}")
+            self.done["alarm for space"] += len(full - self._full)
+            self.done["end of an alarm"] += len(self._full - full)
+            self._full = full
 
     # Membership.
 

@@ -46,6 +46,9 @@ LEASE_RUNS = 0.25
 TIGHT_RUNS = 0.25
 """Share of the swarm's seeds whose members have tiny limits."""
 
+UPKEEP_RUNS = 0.25
+"""Share of the seeds whose members have a tiny quota, compact by themselves, or both."""
+
 SCHEDULES = 6
 """Of bare nodes in every seed of the swarm: about a third of its time."""
 
@@ -98,6 +101,16 @@ class HaSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class UpkeepSettings:
+    """What members do by themselves: a quota that is reached soon (0: none), and compaction to so
+    many revisions ago, or so many seconds (0 and 0: none)."""
+
+    quota_bytes: int = 0
+    revisions: int = 0
+    period_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """See the module's text. Times in seconds of simulated time."""
 
@@ -137,6 +150,7 @@ class Plan:
     lost_connection_noticed: float = 0.7
     """Chance that a peer notices a crash by its connection rather than by silence."""
     ha: HaSettings | None = None
+    upkeep: UpkeepSettings | None = None
     schedules: int = 0
     """How many of each kind (schedules.py) run before the cluster, from `first_schedule` on."""
     first_schedule: int = 0
@@ -168,7 +182,9 @@ def from_json(text: str) -> Plan:
         value = json.loads(text)
         faults = tuple(Fault(**fault) for fault in value.pop("faults"))
         ha = value.pop("ha", None)
-        plan = Plan(**value, faults=faults, ha=HaSettings(**ha) if ha else None)
+        upkeep = value.pop("upkeep", None)
+        plan = Plan(**value, faults=faults, ha=HaSettings(**ha) if ha else None,
+                    upkeep=UpkeepSettings(**upkeep) if upkeep else None)
     except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as wrong:
         raise ValueError(f"this is not a simulation plan: {wrong}; `quorate sim --shrink` writes "
                          f"one") from wrong
@@ -181,6 +197,8 @@ def from_json(text: str) -> Plan:
 def draw(seed: int, profile: str = "swarm", members: int | None = None) -> Plan:
     """The plan of a seed."""
     plan = _DRAWS[profile](random.Random(f"{seed}/plan/{profile}"), seed)
+    if profile in ("swarm", "long", "excess"):
+        plan = replace(plan, upkeep=_upkeep(plan.stream("upkeep")))
     if members is not None:
         plan = replace(plan, members=members, zones=min(plan.zones, members))
     return plan
@@ -277,6 +295,17 @@ def _patroni(rng: random.Random, seed: int) -> Plan:
 
 _DRAWS = {"swarm": _swarm, "steady": _steady, "long": _long, "patroni": _patroni,
           "excess": _excess}
+
+
+def _upkeep(rng: random.Random) -> UpkeepSettings | None:
+    """From dice of its own, which came later than the others'."""
+    if rng.random() >= UPKEEP_RUNS:
+        return None
+    revisions, period_s = rng.choice(((0, 0.0), (20, 0.0), (60, 0.0), (0, 2.0), (0, 4.0)))
+    quota_bytes = rng.choice((12_000, 16_000, 24_000, 48_000))
+    if (revisions or period_s) and rng.random() < 0.3:
+        quota_bytes = 0
+    return UpkeepSettings(quota_bytes, revisions, period_s)
 
 
 def _some(rng: random.Random, kinds: tuple[str, ...]) -> tuple[str, ...]:

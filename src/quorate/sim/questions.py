@@ -1,5 +1,6 @@
 """What a simulated client asks besides keys and its own leases: which members there are, which
-leases there are; and, where the plan compacts, compactions of the past and of what is compacted.
+leases there are; where the plan compacts, compactions of the past and of what is compacted; and,
+when there is no room, what makes some.
 
 Not here: what holds for every answer (answers.py), the operator's compactions (operator.py).
 """
@@ -46,6 +47,15 @@ class Questions:
             self._members(member)
         else:
             self._leases(member)
+
+    def make_room(self, member: SimMember) -> None:
+        """Delete some keys, or compact what is past."""
+        client = self.rng.randrange(self.plan.clients)
+        if self.rng.random() < 0.5:
+            self.ask(member, rpc.DeleteRangeRequest(
+                key=f"c{client}/".encode(), range_end=f"c{client}0".encode()))
+        else:
+            self.ask(member, rpc.CompactionRequest(revision=self._revision()))
 
     @property
     def compacts(self) -> bool:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from quorate.sim.ha import HaReport
+
+if TYPE_CHECKING:
+    from quorate.sim.world import World
 
 
 @dataclass(slots=True)
@@ -35,3 +39,23 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     operations: dict[str, int] = field(default_factory=dict)
     trace: str = ""
+
+    def fill(self, world: World) -> None:
+        """With what a world that has run has done."""
+        nodes = world.ha.accesses if world.ha is not None else []
+        calls = [call for client in world.clients for call in client.calls]
+        calls += [call for node in nodes for call in node.calls]
+        self.simulated_s, self.events = world.clock.now, world.clock.events
+        self.acknowledged = sum(call.response is not None for call in calls)
+        self.unknown = len(calls) - self.acknowledged
+        self.watches = sum(len(w.sessions) for w in world.watchers)
+        self.watched = sum(w.events for w in world.watchers)
+        self.commits, self.leaders = world.invariants.commits, len(world.invariants.leaders)
+        self.leases_ended, self.snapshots = len(world.leases.ended), world.snapshots
+        self.renewals = sum(c.holder.renewed for c in world.clients) + sum(
+            r.acknowledged for node in nodes for h in node.leases.values() for r in h.renewals[1:])
+        self.locks = sum(len(c.holder.holds) for c in world.clients)
+        self.ha = None if world.ha is None else world.ha.report
+        self.faults = dict(sorted(world.faults.counts.items()))
+        self.operations = dict(sorted(world.operator.done.items()))
+        self.trace = world.trace.hexdigest()[:16]

@@ -5,6 +5,7 @@ Not here: what a seed does (world.py), the command line (cli/sim.py), shrinking 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import time
 import traceback
@@ -16,6 +17,9 @@ from dataclasses import dataclass, field
 from quorate.sim.plan import Plan, draw
 from quorate.sim.report import Report
 from quorate.sim.world import Violation, World
+
+# What members would tell their operators is not for whoever runs thousands of them.
+logging.getLogger("quorate").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

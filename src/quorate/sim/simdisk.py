@@ -10,11 +10,15 @@ import random
 from dataclasses import dataclass
 
 from quorate.disk.files import SimFiles
-from quorate.disk.wal import HEADER, RECORD, RecordType, Wal, WalContents, WalDamaged
+from quorate.disk.wal import (
+    HEADER, RECORD, RecordType, SnapshotMark, Wal, WalContents, WalDamaged, WalMetadata,
+)
 from quorate.disk.wal_reader import read_log
-from quorate.raft.types import HardState, InvariantBroken, Snapshot
+from quorate.raft.types import ConfState, HardState, InvariantBroken, Snapshot
 from quorate.sim.tables import TableBackend
 from quorate.state.backend import AppliedPoint
+from quorate.state.machine import Machine
+from quorate.state.members import Member
 
 WAL_DIR = "wal"
 
@@ -43,6 +47,19 @@ class SimDisk:
         self.images: dict[tuple[int, int], Image] = {}
         self.slow = self.hung = self.rotten = False
         self._contents: WalContents | None = None
+
+    def begin(self, metadata: WalMetadata, founders: tuple[Member, ...]) -> None:
+        """As a member with `founders` begins, or one that waits to be told by a leader."""
+        mark, hard_state = SnapshotMark(), HardState()
+        if founders:
+            point = AppliedPoint(1, 1, ConfState(voters=tuple(sorted(m.id for m in founders))))
+            machine = Machine(self.backend)
+            for member in founders:
+                machine.members.add(member)
+            self.backend.advance(point)
+            self.backend.commit()
+            mark, hard_state = SnapshotMark(*point), HardState(1, 0, 1)
+        Wal.create(self.files, WAL_DIR, metadata, mark, hard_state, self._segment_bytes).close()
 
     def open(self) -> WalContents:
         """Read everything; raises WalDamaged, OSError."""

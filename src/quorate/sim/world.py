@@ -1,8 +1,8 @@
 """One simulated cluster, as its plan decides: members, network, faults, clients, judgement.
 
 Two phases. First faults. Then a random majority is healed, and alone must make progress within
-PROGRESS_ELECTIONS; then everything is healed, and all members must converge. Throughout: what
-invariants.py lists. At the end: what judge.py lists.
+PROGRESS_ELECTIONS; then everything is healed, alarms for want of space must end (room.py), and all
+members must converge. Throughout: what invariants.py lists. At the end: what judge.py lists.
 
 In the profile "excess" more is broken than is promised to be survived: there the cluster may
 stop, and progress is not asked for, but whatever it did answer must have been right.
@@ -32,7 +32,9 @@ from quorate.sim.network import LinkQuality, Network, summary
 from quorate.sim.operator import Operator, described
 from quorate.sim.plan import Plan
 from quorate.sim.report import Report
+from quorate.sim.room import make_room
 from quorate.sim.schedules import run_schedules
+from quorate.sim.upkeep import owed_compaction
 from quorate.sim.watcher import Watcher
 from quorate.wire._generated import rpc_pb2 as rpc
 
@@ -70,7 +72,7 @@ class World:
         self.snapshots = 0
         self.steady_since = NEVER
         self._tell = tell
-        self._trace = hashlib.sha256()
+        self.trace = hashlib.sha256()
         self._ids = plan.members
         self._rng = plan.stream("world")
         self.network = Network(
@@ -79,7 +81,7 @@ class World:
             self._delivered)
         self._around = Surroundings(
             self.clock, plan, self.network.send, self._observe, self.note, self._refusals,
-            self._ended)
+            self._ended, lambda revision: self.operator.compacts(revision))
         founders = tuple(described(i) for i in range(1, plan.members + 1))
         self.members = {m.id: SimMember(m.id, self._around, founders) for m in founders}
         self.events = Events(self.violation)
@@ -141,11 +143,22 @@ class World:
             trouble, settle_s = self.clock.now, self._settle_s()
             self.clock.run_until(trouble + min(settle_s, STEADY_ELECTIONS * self.plan.election_s))
             steady, leaders = self.clock.now, len(self.invariants.leaders)
+            revision = len(self.events.log) + 1
             self.clock.run_until(trouble + settle_s)
             if leaders == len(self.invariants.leaders):
                 self.steady_since = steady
+                self._look_at_compaction(revision)
+            if self.plan.upkeep is not None:
+                make_room(self)
         self._finish(report, trouble)
         return report
+
+    def _look_at_compaction(self, revision: int) -> None:
+        """By whoever has led since `revision` was the newest."""
+        owed = owed_compaction(self.plan, self.clock.now - self.steady_since, revision)
+        done = max(m.core.machine.compact_revision for m in self.members.values() if m.core)
+        if done < owed:
+            raise self.violation(f"history is compacted to {done}, it was to be to {owed}")
 
     def _settle_s(self) -> float:
         settle_s = SETTLE_S * self.plan.ttl_factor
@@ -179,7 +192,7 @@ class World:
             wrong += self._ask_at_rest(healthy)
         if wrong:
             raise self.violation(wrong[0])
-        self._fill(report)
+        report.fill(self)
 
     def _ask_at_rest(self, member: SimMember) -> list[str]:
         """Only then the next revision is known, which nobody may compact to. Nobody looks on: if
@@ -190,25 +203,6 @@ class World:
         last.ask(member, rpc.CompactionRequest(revision=len(self.events.log) + 2))
         self.clock.run_until(self.clock.now + PATIENCE_ELECTIONS * self.plan.election_s)
         return last.complaints
-
-    def _fill(self, report: Report) -> None:
-        nodes = self.ha.accesses if self.ha is not None else []
-        calls = [call for client in self.clients for call in client.calls]
-        calls += [call for node in nodes for call in node.calls]
-        report.simulated_s, report.events = self.clock.now, self.clock.events
-        report.acknowledged = sum(call.response is not None for call in calls)
-        report.unknown = len(calls) - report.acknowledged
-        report.watches = sum(len(w.sessions) for w in self.watchers)
-        report.watched = sum(w.events for w in self.watchers)
-        report.commits, report.leaders = self.invariants.commits, len(self.invariants.leaders)
-        report.leases_ended, report.snapshots = len(self.leases.ended), self.snapshots
-        report.renewals = sum(c.holder.renewed for c in self.clients) + sum(
-            r.acknowledged for node in nodes for h in node.leases.values() for r in h.renewals[1:])
-        report.locks = sum(len(c.holder.holds) for c in self.clients)
-        report.ha = None if self.ha is None else self.ha.report
-        report.faults = dict(sorted(self.faults.counts.items()))
-        report.operations = dict(sorted(self.operator.done.items()))
-        report.trace = self._trace.hexdigest()[:16]
 
     def _progress(self, core: list[int]) -> float:
         """Wait until a healed member acknowledges a write; how long that took. A change of the
@@ -354,12 +348,12 @@ class World:
     def note(self, member_id: int, text: str) -> None:
         """A line of the timeline, and of the trace."""
         line = f"{self.clock.now:11.6f} {member_id or '-':>2} {text}"
-        self._trace.update(line.encode())
+        self.trace.update(line.encode())
         if self._tell is not None:
             self._tell(line)
 
     def _deliver(self, message: Message, image: object) -> bool:
-        self._trace.update(
+        self.trace.update(
             b"%f %d %d %d %d %d %d %d" % (
                 self.clock.now, message.type, message.from_, message.to, message.term,
                 message.index, message.commit, len(message.entries)))
@@ -387,7 +381,9 @@ class World:
 
     def _observe(self, member: SimMember) -> None:
         if self.invariants.look(member, self.clock.now) and member.core is not None:
-            self.answers.applied = max(self.answers.applied, member.core.backend.applied.index)
+            if (index := member.core.backend.applied.index) > self.answers.applied:
+                self.answers.applied = index
+                self.operator.look_at_alarms(member.disk.backend.full)
             self.leases.look(member.id, member.life, member.core.machine.leases.ids(),
                              self.clock.now)
 

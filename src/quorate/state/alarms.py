@@ -6,6 +6,8 @@ Not here: who raises them (member/quota.py, operators).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from google.protobuf.message import Message as Proto
 
 from quorate.state.backend import Backend, Bucket
@@ -58,6 +60,15 @@ class Alarms:
             return rpc.AlarmResponse()
         self._backend.delete(Bucket.ALARM, gone.SerializeToString())
         return rpc.AlarmResponse(alarms=[gone])
+
+    def end_full(self, ended: Callable[[int], bool]) -> None:
+        """End NOSPACE of these members, who cannot do it themselves. CORRUPT stays: who is left
+        may be the corrupt ones."""
+        for one in self.raised(rpc.AlarmType.NOSPACE):
+            if ended(one.memberID):
+                self.apply(rpc.AlarmRequest(
+                    action=rpc.AlarmRequest.AlarmAction.DEACTIVATE, memberID=one.memberID,
+                    alarm=one.alarm))
 
     def check(self, request: Proto) -> None:
         """Raises Refused for what an alarm forbids: with CORRUPT every change of keys and leases,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message as Proto
 
+from quorate.raft.types import ConfChange, ConfChangeV2, ConfState
 from quorate.state.backend import Backend
 from quorate.state.alarms import Alarms
 from quorate.state.compaction import Scrubber
@@ -175,7 +176,16 @@ class Machine:
         return write.finish()
 
     def _alarm(self, request: rpc.AlarmRequest, _term: int) -> Applied:
+        if self.members.is_removed(request.memberID) and (
+                request.action == rpc.AlarmRequest.AlarmAction.ACTIVATE):
+            return Applied(rpc.AlarmResponse(), self.revision)  # it was on its way
         return Applied(self.alarms.apply(request), self.revision)
+
+    def reconfigured(self, change: ConfChange | ConfChangeV2, state: ConfState) -> None:
+        """A committed change of the configuration led to `state`: who is removed has no store that
+        could be full any more."""
+        self.members.apply_conf_change(change, state)
+        self.alarms.end_full(self.members.is_removed)
 
     def _member_attributes(
         self, request: membership_pb2.ClusterMemberAttrSetRequest, _term: int

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from quorate.disk.memory_backend import MemoryBackend
+from quorate.raft.types import ConfChange, ConfChangeType, ConfState
 from quorate.state.errors import Problem, Refused
 from quorate.state.machine import Machine
+from quorate.state.members import Member
 from quorate.wire._generated import rpc_pb2 as rpc
 
 ACTION = rpc.AlarmRequest.AlarmAction
@@ -66,3 +68,18 @@ def test_alarms_are_counted_and_last() -> None:
     assert alarm(again, ACTION.GET, rpc.AlarmType.CORRUPT, 0) == 1
     assert alarm(again, ACTION.DEACTIVATE, member=9) == 0
     assert [alarm(again, ACTION.DEACTIVATE), alarm(again, ACTION.GET)] == [1, 0]
+
+
+def test_a_removed_member_has_no_alarm_for_space() -> None:
+    """It could never end it; nor does one come that was on its way. That it was corrupt stays."""
+    machine = Machine(MemoryBackend())
+    for member in (1, 2):
+        machine.members.add(Member(member, f"m{member}", ()))
+    alarm(machine, ACTION.ACTIVATE, member=2)
+    alarm(machine, ACTION.ACTIVATE, rpc.AlarmType.CORRUPT, member=2)
+    machine.reconfigured(ConfChange(ConfChangeType.REMOVE_NODE, 2), ConfState((1,)))
+
+    assert alarm(machine, ACTION.ACTIVATE, member=2) == 0
+    assert [one.alarm for one in machine.alarms.raised(rpc.AlarmType.NONE)] == [
+        rpc.AlarmType.CORRUPT]
+    assert alarm(machine, ACTION.ACTIVATE, member=1) == 1
