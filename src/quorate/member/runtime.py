@@ -29,6 +29,7 @@ from quorate.member.appender import Appender
 from quorate.member.chronicle import Chronicle
 from quorate.member.core import MemberCore
 from quorate.member.membership import Membership, Respond
+from quorate.member.pace import COMMIT_S, CommitPace
 from quorate.member.upkeep import TICK_S, Upkeep
 from quorate.peers.handler import SnapshotSink
 from quorate.peers.transport import PeerTransport
@@ -41,9 +42,6 @@ log = logging.getLogger(__name__)
 
 PUMP_ROUNDS_MAX = 32
 """Drains in one turn before other events of the loop get their chance."""
-
-BACKEND_COMMIT_S = 0.1
-"""How long applied state may be in memory only; it is in the log."""
 
 EARLY_CAMPAIGN_JITTER_S = 0.03
 """Spread of the early campaigns of members that lost their leader at the same moment."""
@@ -90,6 +88,7 @@ class Runtime:
             failed=failed, install=self._install)
         self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
         self._committing = False
+        self._pace = CommitPace()
         self._scheduled = self._settled = self._preparing = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._wake_timer: asyncio.TimerHandle | None = None
@@ -216,7 +215,7 @@ class Runtime:
     # The backend and the length of the log.
 
     def _commit(self) -> None:
-        self._again(2, BACKEND_COMMIT_S, self._commit)
+        self._again(2, COMMIT_S, self._commit)
         if self._committing:
             return
         if not self.appender.busy:
@@ -226,10 +225,12 @@ class Runtime:
             if self.core.log.cut_due(self.backend.durable):
                 self._cut_log()
         self.core.machine.scrub(SCRUB_RECORDS)
-        batch = self.backend.freeze()
+        now, log_bytes = self._loop.time(), self.appender.wal.written_bytes
+        batch = self.backend.freeze() if self._pace.due(now, log_bytes) else None
         if batch is None:
             return
         self._committing = True
+        self._pace.began(now, log_bytes)
         future = self._loop.run_in_executor(self._commits, self._write_batch, batch)
 
         def written(done: asyncio.Future[None]) -> None:
@@ -239,6 +240,7 @@ class Runtime:
                 self._failed(failure)
             else:
                 self.backend.thaw(batch)
+                self._pace.took(self._loop.time() - now)
 
         future.add_done_callback(written)
 
