@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quorate.raft.confchange import as_v2, decode_conf_change
+from quorate.raft.confchange import as_v2, decode_conf_change, leaves_joint
 from quorate.raft.errors import ProposalDropped
 from quorate.raft.quorum import VoteResult
 from quorate.raft.settings import ReadOnly
@@ -86,8 +86,7 @@ def _checked(raft: Raft, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
         change = as_v2(decode_conf_change(entry.type, entry.data))
         pending = raft.pending_conf_index > raft.log.applied
         joint = raft.tracker.config.joint
-        leaving = not change.changes
-        wrong = pending or joint != leaving
+        wrong = pending or joint != leaves_joint(change)
         if wrong and not raft.config.disable_conf_change_validation:
             out[position] = Entry(0, 0)
         else:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from quorate.raft.confchange import encode_conf_change
 from quorate.raft.errors import LogLost, ProposalDropped
 from quorate.raft.memory import MemoryStorage
 from quorate.raft.node import Node
 from quorate.raft.settings import NodeConfig
 from quorate.raft.types import (
-    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfChangeSingle, ConfChangeType, ConfChangeV2,
-    ConfState, Entry, HardState, Message, MessageType as T, ReadState, Ready, Role, Snapshot,
+    LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, ConfChangeSingle, ConfChangeTransition,
+    ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message,
+    MessageType as T, ReadState, Ready, Role, Snapshot,
 )
 
 SELF = 1
@@ -245,6 +247,22 @@ def test_a_joint_configuration_needs_both_majorities() -> None:
     stage.run()
 
     assert stage.node.commit == 3
+
+
+def test_only_what_leaves_a_joint_configuration_is_taken_in_one() -> None:
+    """A change without steps that asks for a joint configuration does not leave it."""
+    stage = Stage(voters=(1, 2, 3))
+    stage.win()
+    stage.node.apply_conf_change(ConfChangeV2(changes=tuple(
+        ConfChangeSingle(ConfChangeType.ADD_NODE, n) for n in (4, 5))))
+    last = stage.node.raft.log.last_index()
+
+    for change in (ConfChangeV2(ConfChangeTransition.JOINT_EXPLICIT), ConfChangeV2()):
+        data = encode_conf_change(change)
+        stage.node.propose_entries((Entry(0, 0, data, EntryType.CONF_CHANGE_V2),))
+
+    taken = stage.node.raft.log.entries(last + 1, 1 << 20)
+    assert [entry.type for entry in taken] == [EntryType.NORMAL, EntryType.CONF_CHANGE_V2]
 
 
 def test_a_read_waits_for_an_entry_of_the_own_term() -> None:
