@@ -22,8 +22,7 @@ WATCHES = (
              "FilterType.NODELETE: kv_pb2.Event.DELETE", "FilterType.NODELETE: kv_pb2.Event.PUT",
              safety=False),
     Mutation("progress is told before the events", "member/watchhub.py",
-             "        if all(w.synced and w.next_revision <= current + 1 for w in "
-             "stream.watchers.values()):\n", "        if True:\n"),
+             "        if not stream.unsynced and all(\n", "        if True or all(\n"),
     Mutation("a watcher that lags is given what is next, not what it missed",
              "member/watchhub.py", "        self._detach(watcher)\n"
              "        self._fall_behind(watcher)",
@@ -45,7 +44,8 @@ WATCHES = (
              "        watcher = self.watchers.get(watch_id)\n        if watcher is None:\n"
              "            return\n"),
     Mutation("progress is told when any watcher is synced", "member/watchhub.py",
-             "if all(w.synced and", "if any(w.synced and"),
+             "if not stream.unsynced and all(",
+             "if len(stream.unsynced) < len(stream.watchers) and all("),
     Mutation("progress is told to a watcher that lags", "member/watchhub.py",
              "if watcher.progress_notify and watcher.synced and not",
              "if watcher.progress_notify and not"),

@@ -67,10 +67,10 @@ class Client:
                 self.close()
         raise failure or Unreachable("there is no endpoint; name some with --endpoints")
 
-    async def stream(self, method: Method[R], request: Proto) -> AsyncIterator[R]:
+    async def stream(self, method: Method[R], *requests: Proto) -> AsyncIterator[R]:
         """The answers of a stream as they come; raises as `call` does. When its connection breaks
-        it is over: only the caller knows where to go on."""
-        body = gateway.encode(request)
+        it is over: only the caller knows where to go on (watching.py)."""
+        body = b"\n".join(map(gateway.encode, requests))
         failure: ClientError | None = None
         for endpoint in self._in_turn():
             try:

@@ -52,11 +52,13 @@ class Connection:
         self.usable = False
         self._writer.close()
 
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body; raises OutcomeUnknown."""
+        return await self._whole(path, None)
+
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body; raises OutcomeUnknown."""
-        answer = await self._send(path, body)
-        parts = [piece async for piece in self._pieces(answer)]
-        return answer.status, b"".join(parts)
+        return await self._whole(path, body)
 
     async def lines(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         """The lines of an answer that may never end, without empty ones; raises
@@ -70,11 +72,18 @@ class Connection:
         if rest:
             yield rest
 
-    async def _send(self, path: str, body: bytes) -> _Answer:
+    async def _whole(self, path: str, body: bytes | None) -> tuple[int, bytes]:
+        answer = await self._send(path, body)
+        parts = [piece async for piece in self._pieces(answer)]
+        return answer.status, b"".join(parts)
+
+    async def _send(self, path: str, body: bytes | None) -> _Answer:
+        """A GET, or with a body a POST of JSON."""
+        head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: {self._host}\r\n"
+        if body is not None:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         try:
-            self._writer.write(
-                f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            self._writer.write(f"{head}\r\n".encode() + (body or b""))
             await self._writer.drain()
         except OSError as failure:
             raise self._broken(failure) from failure

@@ -142,9 +142,11 @@ class WatchHub:
         self._serve(stream)
 
     def progress(self, stream: Stream) -> None:
-        """Answer a progress request, if all watchers of the stream are synced (§4.4 rule 6)."""
-        current = self.machine.revision
-        if all(w.synced and w.next_revision <= current + 1 for w in stream.watchers.values()):
+        """Answer a progress request when all watchers of the stream are synced, never if one waits
+        for the future (§4.4 rule 6)."""
+        stream.progress_owed = bool(stream.unsynced)
+        if not stream.unsynced and all(
+                w.next_revision <= self.machine.revision + 1 for w in stream.watchers.values()):
             stream.sink.send(self.response(-1))
 
     def tick_progress(self) -> None:
@@ -260,6 +262,8 @@ class WatchHub:
             if not self._has_room(stream):
                 return False
             more |= watcher.open and self._catch_up(watcher)
+        if stream.progress_owed and not stream.unsynced:
+            self.progress(stream)
         return more and self._has_room(stream)
 
     def _catch_up(self, watcher: Watcher) -> bool:

@@ -55,6 +55,9 @@ class Stream:
         self.unsynced: dict[Watcher, None] = {}
         """Those that history serves, the next one first."""
 
+        self.progress_owed = False
+        """Asked for progress while there were some."""
+
         self._hub = hub
         self._next_id = 0
 

@@ -208,6 +208,18 @@ def test_progress_is_told_when_all_is_synced(hub: Hub) -> None:
     assert (hub.sink.got[-1].watch_id, len(hub.sink.got[-1].events)) == (0, 0)
 
 
+def test_progress_that_is_asked_for_early_is_told_later(hub: Hub) -> None:
+    """Once, behind the history that the watch had still to be served."""
+    hub.put(b"a", b"other")
+    hub.stream.request(rpc.WatchRequest(create_request=Create(key=b"a", start_revision=2)))
+    hub.stream.request(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+    hub.hub.flush()
+    hub.hub.flush()
+
+    assert [(r.watch_id, len(r.events), r.header.revision) for r in hub.sink.got[1:]] == [
+        (0, 1, 3), (-1, 0, 3)]
+
+
 def test_cancelling(hub: Hub) -> None:
     """Answered with the id; an unknown id is silent."""
     hub.watch(key=b"a")

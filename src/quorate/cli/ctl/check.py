@@ -1,6 +1,6 @@
 """check perf: writes at a rate for a minute, then judges what it saw, by etcdctl's limits.
 
-Not here: benchmarks that compare (benchmarks/).
+Not here: memory (datascale.py), benchmarks that compare (benchmarks/).
 """
 
 from __future__ import annotations
@@ -43,12 +43,7 @@ async def perf(shell: Shell, duration_s: float = DURATION_S) -> None:
     load = LOADS.get(words.text("load"))
     if load is None:
         raise Exit(BAD_FEATURE, f"unknown load option {words.text('load')}")
-    prefix = as_bytes(words.text("prefix"))
-    end = prefix_end(prefix)
-    there = await shell.ask(RANGE, rpc.RangeRequest(key=prefix, range_end=end, limit=1))
-    if there.kvs:
-        raise Exit(INVALID_INPUT, f"prefix {words.text('prefix')!r} has keys. Delete with "
-                                  f"`quorate ctl del --prefix {words.text('prefix')}` first.")
+    prefix, end = await empty_prefix(shell)
     took, failures = await _write(shell, load, prefix, duration_s)
     await shell.ask(DELETE_RANGE, rpc.DeleteRangeRequest(key=prefix, range_end=end))
     if words.on("auto-compact"):
@@ -61,6 +56,24 @@ async def perf(shell: Shell, duration_s: float = DURATION_S) -> None:
         say("FAIL")
         raise Exit(ERROR)
     say("PASS")
+
+
+async def empty_prefix(shell: Shell) -> tuple[bytes, bytes]:
+    """The range of keys with --prefix, in which there must be none; raises Exit."""
+    text = shell.words.text("prefix")
+    prefix = as_bytes(text)
+    end = prefix_end(prefix)
+    there = await shell.ask(RANGE, rpc.RangeRequest(key=prefix, range_end=end, limit=1))
+    if there.kvs:
+        raise Exit(INVALID_INPUT, f"prefix {text!r} has keys. Delete with "
+                                  f"`quorate ctl del --prefix {text}` first.")
+    return prefix, end
+
+
+def random_pair(prefix: bytes) -> rpc.PutRequest:
+    """A key that nobody has used, with a value of VALUE_BYTES."""
+    return rpc.PutRequest(key=prefix + os.urandom(KEY_BYTES // 2).hex().encode(),
+                          value=os.urandom(VALUE_BYTES))
 
 
 async def _write(
@@ -82,9 +95,7 @@ async def _write(
                 if started - began > duration_s:
                     return
                 try:
-                    await shell.tried(PUT, rpc.PutRequest(
-                        key=prefix + os.urandom(KEY_BYTES // 2).hex().encode(),
-                        value=os.urandom(VALUE_BYTES)), client)
+                    await shell.tried(PUT, random_pair(prefix), client)
                     took.append(loop.time() - started)
                 except ClientError as failure:
                     failures.append(str(failure))

@@ -118,6 +118,10 @@ COMMANDS: dict[str, Command] = {
     "check perf": Command("check.perf", "", "write at a rate for a minute, and judge", (
         Flag("load", str, "s"), Flag("prefix", str, "/etcdctl-check-perf/"),
         Flag("auto-compact", bool, "false"), Flag("auto-defrag", bool, "false"))),
+    "check datascale": Command(
+        "datascale.datascale", "", "put many keys, and tell how much memory they take", (
+            Flag("load", str, "s"), Flag("prefix", str, "/etcdctl-check-datascale/"),
+            Flag("auto-compact", bool, "false"), Flag("auto-defrag", bool, "false"))),
     "version": Command("upkeep.version", "", "print the version"),
 }
 LATER = ("auth", "user", "role")

@@ -1,6 +1,6 @@
 """make-mirror: copies keys to another cluster, first all there are, then each change.
 
-Not here: resuming; as with etcdctl, it begins anew.
+Not here: copying on where another run ended; as with etcdctl, it begins anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from quorate.cli.ctl.printer import say
 from quorate.cli.ctl.shell import EMPTY_KEY, Shell, as_bytes, prefix_end, sentence
 from quorate.client.client import Client
 from quorate.client.errors import ClientError
-from quorate.client.methods import DELETE_RANGE, PUT, RANGE, WATCH
+from quorate.client.methods import DELETE_RANGE, PUT, RANGE
+from quorate.client.watching import Watching
 from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
 
 PAGE_KEYS = 1000
@@ -86,8 +87,8 @@ class _Mirror:
     async def follow(self, revision: int) -> None:
         """Each change after it."""
         start, end = self._range
-        async for answer in self._shell.stream(WATCH, rpc.WatchRequest(
-                create_request=rpc.WatchCreateRequest(
+        async for answer in self._shell.watched(Watching(
+                self._shell.client, rpc.WatchCreateRequest(
                     key=start, range_end=end, start_revision=revision + 1))):
             if answer.canceled:
                 raise Exit(ERROR, "the changes since the copy were compacted; begin anew")

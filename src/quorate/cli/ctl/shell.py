@@ -19,6 +19,7 @@ from quorate.cli.ctl.printer import Printer
 from quorate.client.client import Client
 from quorate.client.errors import ClientError, OutcomeUnknown, ServerError, Unreachable
 from quorate.client.methods import MEMBER_LIST, Method
+from quorate.client.watching import Watching
 from quorate.wire._generated import rpc_pb2 as rpc
 
 R = TypeVar("R", bound=Proto)
@@ -57,6 +58,14 @@ class Shell:
         """Answers without a deadline; raises Exit."""
         try:
             async for answer in self.client.stream(method, request):
+                yield answer
+        except ClientError as failure:
+            raise Exit(ERROR, sentence(failure)) from None
+
+    async def watched(self, watching: Watching) -> AsyncIterator[rpc.WatchResponse]:
+        """Answers of a watch until it is cancelled; raises Exit."""
+        try:
+            async for answer in watching.answers():
                 yield answer
         except ClientError as failure:
             raise Exit(ERROR, sentence(failure)) from None

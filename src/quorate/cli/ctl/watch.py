@@ -17,9 +17,10 @@ from quorate.cli.ctl.flags import (
 )
 from quorate.cli.ctl.forms import quoted
 from quorate.cli.ctl.main import WATCH_FLAGS
-from quorate.cli.ctl.printer import complain, event_type
+from quorate.cli.ctl.printer import complain, event_type, say
 from quorate.cli.ctl.shell import EMPTY_KEY, Shell, as_bytes, prefix_end
-from quorate.client.methods import WATCH
+from quorate.client.errors import ClientError
+from quorate.client.watching import Watching
 from quorate.wire._generated import rpc_pb2 as rpc
 
 
@@ -27,23 +28,27 @@ async def watch(shell: Shell) -> None:
     """watch KEY [RANGE_END] [-- COMMAND ...]."""
     if shell.words.on("interactive"):
         return await _interactive(shell)
-    return await _follow(shell, *_request(shell.words))
+    create, command = _request(shell.words)
+    return await _follow(shell, Watching(shell.client, create, _lost), command)
 
 
 async def _interactive(shell: Shell) -> None:
     loop = asyncio.get_running_loop()
-    running: list[asyncio.Task[None]] = []
+    running: list[tuple[Watching, asyncio.Task[None]]] = []
     while True:
         line = await loop.run_in_executor(None, sys.stdin.readline)
         if not line.endswith("\n"):
             raise Exit(INVALID_INPUT, "Error reading watch request line: EOF")
         words = shlex.split(line)
         if not words or words[0] not in ("watch", "progress"):
-            complain(f"Invalid command {line.strip()} (only support watch)")
-            continue
-        if words[0] == "watch":
-            given = read(words[1:], WATCH_FLAGS, {})
-            running.append(asyncio.create_task(_follow(shell, *_request(given))))
+            complain(f"Invalid command {line.strip()} (only support watch and progress)")
+        elif words[0] == "watch":
+            create, command = _request(read(words[1:], WATCH_FLAGS, {}))
+            watching = Watching(shell.client, create, _lost)
+            running.append((watching, asyncio.create_task(_follow(shell, watching, command))))
+        else:
+            for watching, _ in running:
+                await watching.ask_progress()
 
 
 def _request(words: Words) -> tuple[rpc.WatchCreateRequest, list[str]]:
@@ -68,10 +73,14 @@ def _request(words: Words) -> tuple[rpc.WatchCreateRequest, list[str]]:
     return request, command
 
 
-async def _follow(shell: Shell, create: rpc.WatchCreateRequest, command: list[str]) -> None:
+def _lost(failure: ClientError, revision: int) -> None:
+    complain(f"{failure}; the watch goes on from revision {revision}")
+
+
+async def _follow(shell: Shell, watching: Watching, command: list[str]) -> None:
     if shell.printer.form == "table":
         raise shell.printer.unsupported()
-    async for answer in shell.stream(WATCH, rpc.WatchRequest(create_request=create)):
+    async for answer in shell.watched(watching):
         if answer.canceled:
             reason = answer.cancel_reason or (
                 "etcdserver: mvcc: required revision has been compacted"
@@ -81,6 +90,8 @@ async def _follow(shell: Shell, create: rpc.WatchCreateRequest, command: list[st
             raise Exit(INTERRUPTED, "watch is canceled by the server")
         if answer.created:
             continue
+        if not answer.events:
+            say(f"progress notify: {answer.header.revision}")
         shell.printer.watch(answer)
         if command:
             for event in answer.events:
