@@ -55,6 +55,8 @@ ROWS = (
     Difference("snapshot restore .*", "restoring is `quorate import`",
                partial(refused, 1, "use `quorate import FILE` to begin a cluster with a snapshot, "
                                    "or etcdutl for one of etcd")),
+    Difference("watch -i.* <<< 'get a.*", "`progress` is a command there, as in later releases",
+               partial(text, "only support watch", "only support watch and progress")),
     Difference("version.*", "the API that it speaks is that of 3.5.21",
                lambda outcome: text("API version: 3.4", "API version: 3.5",
                                     text("3.4.23", "3.5.21", outcome))),

@@ -94,6 +94,25 @@ def test_compaction_goes_where_the_revision_was_a_retention_ago() -> None:
     assert {at: target for at, target in asked.items() if target} == {150: 50, 250: 150, 350: 250}
 
 
+def test_compaction_is_not_refused_in_an_overload() -> None:
+    """When clients may ask for nothing more, it is proposed none the less."""
+    trio = Trio()
+    core = trio.elect(1)
+    retention = Retention("revision", 1)
+    upkeep = Upkeep(core, Quota(0), retention)
+    for _ in range(3):
+        core.propose(PUT, lambda _: None)
+    trio.settle()
+    for _ in range(core.config.limits.pending_proposals + 1):
+        core.propose(PUT, lambda _: None)
+    waiting = len(core.proposals)
+
+    upkeep.tick(core.now + retention.interval_s)
+
+    assert waiting == core.config.limits.pending_proposals
+    assert len(core.proposals) == waiting + 1
+
+
 def test_long_retentions_compact_every_hour() -> None:
     """As etcd does."""
     retention = Retention("periodic", 5 * 3600.0)
