@@ -109,6 +109,10 @@ class _Judge:
         self._compacted = compacted
         self._given: list[tuple[int, list[Change]]] = []
         self._bookmark = 0
+        self._complete_to = 0
+        """What was given and wanted up to this revision has been compared."""
+        self._compared = 0
+        """So many of those given."""
         self._open = False
         """Whether the last response was a fragment, so that its revision may go on."""
         self._wrong: list[str] = []
@@ -191,8 +195,11 @@ class _Judge:
 
     def _complete(self, start: int, last: int) -> None:
         """Everything wanted up to `last`, as it happened, and nothing else."""
-        given = [pair for pair in self._given if pair[0] <= last]
-        wanted = self._index.wanted(self._request, start, last)
+        if last <= self._complete_to:
+            return
+        given = [pair for pair in self._given[self._compared:] if pair[0] <= last]
+        wanted = self._index.wanted(self._request, max(start, self._complete_to + 1), last)
+        self._complete_to, self._compared = last, self._compared + len(given)
         if given != wanted and not self._wrong:
             missing = [revision for revision, _ in wanted if revision not in dict(given)]
             more = [revision for revision, _ in given if revision not in dict(wanted)]

@@ -246,7 +246,7 @@ def _swarm(rng: random.Random, seed: int) -> Plan:
 
 def _steady(rng: random.Random, seed: int) -> Plan:
     kinds = ("kill", "cut", "pause", "isolate", "slow disk")
-    return Plan(seed, "steady", 3, faults_s=600.0, clients=4, pause_s=0.28, watchers=2,
+    return Plan(seed, "steady", 3, faults_s=600.0, clients=4, pause_s=0.28, watchers=1,
                 snapshot_count=1000, faults=_faults(rng, kinds, 590.0, 30.0, 1.0))
 
 
