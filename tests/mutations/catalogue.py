@@ -140,8 +140,8 @@ CATALOGUE = (
              "        if before:\n            self._backend.delete(Bucket.LEASE_KEY",
              "        if False:\n            self._backend.delete(Bucket.LEASE_KEY"),
     Mutation("only the first key of a lease goes with it", "state/machine.py",
-             "        for key in self.leases.keys(lease_id):",
-             "        for key in self.leases.keys(lease_id)[:1]:"),
+             "        keys = self.leases.keys(lease_id)",
+             "        keys = self.leases.keys(lease_id)[:1]"),
     Mutation("a renewal is timed by the last turn", "member/core.py",
              '        """A message from a peer. Wrong or stale ones are ignored."""\n'
              "        self._moved(now)\n",

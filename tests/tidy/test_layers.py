@@ -31,7 +31,8 @@ PURE = ("raft", "wire", "state", "check", "member/core.py", "member/proposals.py
         "member/reads.py", "member/removal.py",
         "member/leases.py", "member/leasecalls.py", "member/leasekeeper.py",
         "member/leadership.py", "member/logkeeper.py", "member/watchhub.py",
-        "member/watchstream.py", "member/requests.py", "member/effects.py", "member/serving.py",
+        "member/watchstream.py", "member/v2watches.py", "member/requests.py",
+        "member/effects.py", "member/serving.py",
         "member/membership.py", "member/handover.py")
 BANNED = ("asyncio", "threading", "socket", "os", "time", "random", "logging", "select",
           "subprocess", "concurrent")

@@ -116,7 +116,10 @@ TABLE: dict[Problem, tuple[Code, str]] = {
     _P.ELECTION_OBSERVE_CLOSED: (_C.UNKNOWN, "election: observe closed early"),
     _P.LOCK_SESSION_EXPIRED: (_C.UNKNOWN, "mutex: session is expired"),
     _P.RELAYED: (_C.UNKNOWN, "unknown"),
-}
+} | dict.fromkeys((
+    _P.V2_KEY_NOT_FOUND, _P.V2_COMPARE_FAILED, _P.V2_NOT_A_FILE, _P.V2_NOT_A_DIRECTORY,
+    _P.V2_KEY_EXISTS, _P.V2_ROOT_READ_ONLY, _P.V2_DIRECTORY_NOT_EMPTY, _P.V2_HISTORY_CLEARED,
+), (_C.INVALID_ARGUMENT, "etcdserver: of the v2 API"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,73 @@ class ErrorForm:
             {"error": {"grpc_code": int(self.code), "code": int(self.code), "http_code": status,
                        "message": self.text, "http_status": reason}},
             separators=(",", ":")).encode() + b"\n"
+
+
+V2_CODES = {
+    _P.V2_KEY_NOT_FOUND: 100, _P.V2_COMPARE_FAILED: 101, _P.V2_NOT_A_FILE: 102,
+    _P.V2_NOT_A_DIRECTORY: 104, _P.V2_KEY_EXISTS: 105, _P.V2_ROOT_READ_ONLY: 107,
+    _P.V2_DIRECTORY_NOT_EMPTY: 108, _P.V2_HISTORY_CLEARED: 401}
+"""Of the v2 API; whatever else happens is 300, with the text above as its cause."""
+
+V2_TABLE: dict[int, tuple[int, str]] = {
+    100: (404, "Key not found"),
+    101: (412, "Compare failed"),
+    102: (403, "Not a file"),
+    104: (400, "Not a directory"),
+    105: (412, "Key already exists"),
+    107: (400, "Root is read only"),
+    108: (403, "Directory not empty"),
+    201: (400, "PrevValue is Required in POST form"),
+    202: (400, "The given TTL in POST form is not a number"),
+    203: (400, "The given index in POST form is not a number"),
+    209: (400, "Invalid field"),
+    210: (400, "Invalid POST form"),
+    211: (400, "Value provided on refresh"),
+    212: (400, "A TTL must be provided on refresh"),
+    300: (500, "Raft Internal Error"),
+    401: (400, "The event in requested index is outdated and cleared"),
+}
+"""Codes of the v2 API: HTTP status and message (surface §6.4)."""
+
+V2_UNANSWERED = frozenset((
+    _P.NO_LEADER, _P.NOT_LEADER, _P.LEADER_CHANGED, _P.TIMED_OUT, _P.TIMED_OUT_LEADER_LOST,
+    _P.STOPPED, _P.TOO_MANY_REQUESTS, _P.NOT_SUPPORTED_FOR_LEARNER))
+"""Ends a v2 client's connection without an answer: Patroni would stay with who answers 300, and
+goes to the next member at once when there is no answer (patroni-contract §1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class V2Error:
+    """One error of the v2 API as clients see it. `index` is the newest revision, 0 if the form
+    could not be read."""
+
+    code: int
+    cause: str
+    index: int
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return V2_TABLE[self.code][0]
+
+    def body(self) -> bytes:
+        """Of the reply."""
+        out: dict[str, object] = {"errorCode": self.code, "message": V2_TABLE[self.code][1]}
+        if self.cause:
+            out["cause"] = self.cause
+        out["index"] = self.index
+        text = json.dumps(out, separators=(",", ":"), ensure_ascii=False)
+        for char in "<>&":
+            text = text.replace(char, f"\\u{ord(char):04x}")
+        return text.encode() + b"\n"
+
+
+def v2_form(refused: Refused, index: int) -> V2Error:
+    """The form of a refusal."""
+    code = V2_CODES.get(refused.problem)
+    if code is not None:
+        return V2Error(code, refused.detail, index)
+    return V2Error(300, form(refused).text, index)
 
 
 def form(refused: Refused) -> ErrorForm:

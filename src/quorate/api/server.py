@@ -1,4 +1,5 @@
-"""What a member's client port serves over HTTP/1.1: the JSON gateway, version, health, metrics.
+"""What a member's client port serves over HTTP/1.1: the JSON gateway, v2, version, health,
+metrics.
 
 Paths are a table from path to call. Every `/v3` answer, errors included, is JSON: Patroni reads a
 text body that begins with digits as a number (patroni-contract §2.3).
@@ -25,6 +26,7 @@ from quorate.api.metrics import MetricsPage
 from quorate.api.queues import Cancel
 from quorate.api.snapshot import SnapshotExchange
 from quorate.api.streams import StreamExchange
+from quorate.api.v2 import V2Api
 from quorate.api.waiting import ObserveExchange, WaitingExchange
 from quorate.api.watch import WatchExchange
 from quorate.member.service import Done, Service
@@ -77,6 +79,7 @@ class ApiHandler:
             "maintenance/snapshot": (
                 self._snapshot, calls.of("etcdserverpb.Maintenance/Snapshot", answers))}
         self._streams: set[StreamExchange | WaitingExchange] = set()
+        self._v2 = V2Api(service, CORS)
         self._health = HealthPages(service)
         self._metrics = MetricsPage(service.measures, calls.families, self._health.families)
         self._version = json.dumps(
@@ -94,6 +97,8 @@ class ApiHandler:
             self._gateway(path[4:], request, exchange)
         elif path.startswith("/v3beta/"):
             self._gateway(path[8:], request, exchange)
+        elif path.startswith("/v2/") or path == "/v2":
+            self._v2.serve(request, exchange)
         elif path == "/version":
             exchange.respond(200, self._version)
         elif not self.page(request, exchange):
@@ -113,6 +118,7 @@ class ApiHandler:
         """The member stops: end what would never end by itself."""
         for stream in list(self._streams):
             stream.shut_down()
+        self._v2.end_watches()
 
     # The gateway.
 

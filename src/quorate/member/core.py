@@ -30,6 +30,7 @@ from quorate.member.proposals import FORWARD_BYTES_MAX, Proposal, Proposals, pie
 from quorate.member.reads import Read, Reads
 from quorate.member.removal import Removal
 from quorate.member.requests import RequestIds, encode_request
+from quorate.member.v2watches import V2Watches
 from quorate.member.watchhub import WatchHub
 from quorate.raft.confchange import decode_conf_change, encode_conf_change
 from quorate.raft.errors import ProposalDropped, StepPeerNotFound
@@ -43,7 +44,7 @@ from quorate.state.backend import AppliedPoint, Backend
 from quorate.state.errors import Problem, Refused
 from quorate.state.machine import Applied, Machine
 from quorate.state.reconfiguration import permitted
-from quorate.wire._generated import raft_internal_pb2 as internal, rpc_pb2 as rpc
+from quorate.wire._generated import raft_internal_pb2 as internal, rpc_pb2 as rpc, v2_pb2 as v2
 
 READY_ROUNDS_MAX = 64
 """Raft Readys handled in one drain; more means that storage or a peer answers itself in a loop."""
@@ -70,6 +71,7 @@ class MemberCore:
         self.watches = WatchHub(machine, self.header, config.limits)
         self.leadership = Leadership(config.election_timeout_s, node.term, now)
         self.leases = LeaseKeeper(self)
+        self.v2_watches = V2Watches(machine, config.limits, self._left_ms)
         self.log = LogKeeper(log, backend, config)
         self.applied_term = backend.applied.term
         self.conf_state: ConfState = backend.applied.conf_state
@@ -94,6 +96,11 @@ class MemberCore:
         header.member_id = self.config.member_id
         header.revision = self.machine.revision
         header.raft_term = self.leadership.reported_term
+
+    @property
+    def lagging(self) -> bool:
+        """Whether watchers wait for history that there is room for."""
+        return self.watches.lagging or self.v2_watches.lagging
 
     def propose(self, request: Proto, done: Waiter, *, own: bool = False) -> None:
         """Replicate a command, a client's up to a limit or the member's `own`; `done` gets the
@@ -251,6 +258,7 @@ class MemberCore:
         if self.handover.waiting:
             self.reply_all(self.handover.settled(now))
         self.watches.flush()
+        self.v2_watches.flush()
         effects, self._effects = self._effects, Effects()
         return effects
 
@@ -350,9 +358,16 @@ class MemberCore:
             self.leases.applied(applied)
         if applied.events:
             self.watches.publish(applied.events)
+            self.v2_watches.publish(applied)
+
+    def _left_ms(self, lease_id: int, ttl_s: int) -> int:
+        return self.leases.clock.left_ms(lease_id, ttl_s, self.now)
 
     def _answer(self, applied: Applied) -> Proto | Refused:
         result = applied.result
+        if isinstance(result, v2.V2Response):  # before leases that it ended are forgotten
+            self.v2_watches.fill(result.node)
+            self.v2_watches.fill(result.prev_node)
         if isinstance(result, Refused | internal.EmptyResponse):
             return result
         header = result.header  # type: ignore[attr-defined]
@@ -379,4 +394,5 @@ class MemberCore:
         self.leases.reload()
         self.reply_all(self.proposals.snapshot_installed())
         self.watches.restart()
+        self.v2_watches.restart()
         self._effects.members_changed = True

@@ -247,6 +247,11 @@ class LeaseClock:
             return 0
         return max(0, round(last + ttl_s - now))
 
+    def left_ms(self, lease_id: int, ttl_s: int, now: float) -> int:
+        """Until the deadline of a lease with that TTL, as far as this member has heard; below 0
+        if it has passed."""
+        return int(1000 * (self._last.get(lease_id, now) + ttl_s - now))
+
     def _touch(self, lease_id: int, now: float) -> None:
         known = lease_id in self._last
         self._last[lease_id] = now

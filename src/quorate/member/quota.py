@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from google.protobuf.message import Message as Proto
 
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import rpc_pb2 as rpc, v2_pb2 as v2
 
 QUOTA_BYTES = 2 << 30
 """etcd's default."""
@@ -34,6 +34,9 @@ def cost_bytes(request: Proto) -> int:
         return LEASE_BYTES
     if isinstance(request, rpc.TxnRequest):
         return max(_branch(request.success), _branch(request.failure))
+    if isinstance(request, v2.V2Request) and request.method != v2.V2Request.DELETE:
+        lease_bytes = LEASE_BYTES if request.HasField("ttl") else 0
+        return KEY_OVERHEAD_BYTES + len(request.path) + len(request.value) + lease_bytes
     return 0
 
 

@@ -145,7 +145,7 @@ class Runtime:
             self._stopped = True
             self._failed(failure)
             return
-        if self.core.watches.lagging:
+        if self.core.lagging:
             self.wake()
         self._arm_early_campaign()
 

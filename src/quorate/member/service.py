@@ -16,7 +16,7 @@ from typing import Protocol
 from google.protobuf.message import Message as Proto
 
 from quorate.state.errors import Refused
-from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
+from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc, v2_pb2 as v2
 from quorate.wire.prometheus import Family
 
 Done = Callable[[Proto | Refused], None]
@@ -88,6 +88,36 @@ class SnapshotStream(Protocol):
 
     def close(self) -> None:
         """The client is gone; `end` is not called."""
+        ...
+
+
+class V2Sink(Protocol):
+    """Where the events of a v2 watch go. Calls come on the member's thread; the sink may close its
+    watch during one."""
+
+    def send(self, event: v2.V2Response) -> None:
+        """One event; the last, unless the watch is a stream."""
+        ...
+
+    def fail(self, reason: Refused) -> None:
+        """The watch cannot be served. Nothing follows."""
+        ...
+
+    def backlog_bytes(self) -> int:
+        """Bytes accepted by `send` that the client has not taken yet; nothing is sent above a
+        limit."""
+        ...
+
+
+class V2Stream(Protocol):
+    """One v2 watch."""
+
+    def drained(self) -> None:
+        """The sink has room again."""
+        ...
+
+    def close(self) -> None:
+        """The client is gone."""
         ...
 
 
@@ -173,6 +203,34 @@ class Service(Protocol):
     def hash_kv(self, request: rpc.HashKVRequest, done: Done) -> None: ...
 
     def authenticate(self, request: rpc.AuthenticateRequest, done: Done) -> None: ...
+
+    def raft_index(self) -> int:
+        """The last entry that is applied here."""
+        ...
+
+    def v2_get(self, path: bytes, done: Done, *, recursive: bool, quorum: bool) -> None:
+        """A v2 read of a clean path, local unless `quorum`; `done` gets a V2Response."""
+        ...
+
+    def v2_change(self, request: v2.V2Request, done: Done) -> None:
+        """A v2 write; `done` gets a V2Response."""
+        ...
+
+    def v2_watch(
+        self, path: bytes, sink: V2Sink, *, since: int, recursive: bool, stream: bool
+    ) -> V2Stream:
+        """A v2 watch from index `since` on; 0 is from now on. If that is not possible the sink is
+        told before this returns."""
+        ...
+
+    def is_removed(self, member_id: int) -> bool:
+        """Whether that was a member."""
+        ...
+
+    def v2_counts(self) -> dict[str, int]:
+        """What v2 was asked since the start and how it ended, under the names of
+        `/v2/stats/store`."""
+        ...
 
     def watch(self, sink: WatchSink) -> WatchStream: ...
 

@@ -21,12 +21,12 @@ from quorate.member.leasecalls import LeaseAnswer
 from quorate.member.membership import DEFAULT_RULES, Links, Membership, Rules
 from quorate.member.quota import Quota
 from quorate.member.service import (
-    Done, Health, SnapshotSink, SnapshotStream, WatchSink, WatchStream,
+    Done, Health, SnapshotSink, SnapshotStream, V2Sink, V2Stream, WatchSink, WatchStream,
 )
 from quorate.member.upkeep import Upkeep
 from quorate.state.errors import Problem, Refused
 from quorate.state.hash import hash_all
-from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc
+from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc, v2_pb2 as v2
 from quorate.wire.prometheus import Family
 
 LEASE_ID_MAX = 2**63 - 1
@@ -49,7 +49,7 @@ class MemberService:
         self.membership = Membership(core, wake, rules, links)
         self._core = core
         self._machine = core.machine
-        self._wake = wake
+        self._wake = core.v2_watches.wake = wake
         self._version = version
         self._request_bytes_max = request_bytes_max
         self._upkeep = upkeep or Upkeep(core, Quota(0), Retention(amount=0))
@@ -247,6 +247,41 @@ class MemberService:
     def authenticate(self, _request: rpc.AuthenticateRequest, done: Done) -> None:
         """Auth.Authenticate: there are no users yet."""
         done(Refused(Problem.AUTH_NOT_ENABLED))
+
+    def raft_index(self) -> int:
+        """See `Service.raft_index`."""
+        return self._core.backend.applied.index
+
+    def v2_get(self, path: bytes, done: Done, *, recursive: bool, quorum: bool) -> None:
+        """A v2 read."""
+
+        def read(_request: v2.V2Request) -> v2.V2Response:
+            response = self._machine.v2.get(path, recursive=recursive)
+            self._core.v2_watches.fill(response.node)
+            return response
+
+        self._read_with(v2.V2Request(), read, done, serializable=not quorum)
+
+    def v2_change(self, request: v2.V2Request, done: Done) -> None:
+        """A v2 write."""
+        self._propose(request, done)
+
+    def v2_watch(
+        self, path: bytes, sink: V2Sink, *, since: int, recursive: bool, stream: bool
+    ) -> V2Stream:
+        """A v2 watch."""
+        watch = self._core.v2_watches.open(
+            path, sink, since=since, recursive=recursive, stream=stream)
+        self._wake()
+        return watch
+
+    def is_removed(self, member_id: int) -> bool:
+        """See `Service.is_removed`."""
+        return self._machine.members.is_removed(member_id)
+
+    def v2_counts(self) -> dict[str, int]:
+        """Operations, and watchers."""
+        return {**self._machine.v2.counts, "watchers": len(self._core.v2_watches)}
 
     def watch(self, sink: WatchSink) -> WatchStream:
         """Watch.Watch."""

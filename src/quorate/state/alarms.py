@@ -12,10 +12,10 @@ from google.protobuf.message import Message as Proto
 
 from quorate.state.backend import Backend, Bucket
 from quorate.state.errors import Problem, Refused
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import rpc_pb2 as rpc, v2_pb2 as v2
 
 _CHANGES = (rpc.PutRequest, rpc.DeleteRangeRequest, rpc.TxnRequest, rpc.CompactionRequest,
-            rpc.LeaseGrantRequest, rpc.LeaseRevokeRequest)
+            rpc.LeaseGrantRequest, rpc.LeaseRevokeRequest, v2.V2Request)
 
 
 class Alarms:
@@ -88,4 +88,6 @@ def takes_space(request: Proto) -> bool:
             op.WhichOneof("request") == "request_put"
             or (op.WhichOneof("request") == "request_txn" and takes_space(op.request_txn))
             for op in (*request.success, *request.failure))
+    if isinstance(request, v2.V2Request):
+        return request.method != v2.V2Request.DELETE
     return isinstance(request, rpc.PutRequest | rpc.LeaseGrantRequest)

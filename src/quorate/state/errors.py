@@ -60,6 +60,15 @@ class Problem(Enum):
     ELECTION_LEADER_MISSING = auto()
     ELECTION_OBSERVE_CLOSED = auto()
     LOCK_SESSION_EXPIRED = auto()
+    V2_KEY_NOT_FOUND = auto()
+    """Of the v2 API; `detail` is what its errors call the cause."""
+    V2_COMPARE_FAILED = auto()
+    V2_NOT_A_FILE = auto()
+    V2_NOT_A_DIRECTORY = auto()
+    V2_KEY_EXISTS = auto()
+    V2_ROOT_READ_ONLY = auto()
+    V2_DIRECTORY_NOT_EMPTY = auto()
+    V2_HISTORY_CLEARED = auto()
     RELAYED = auto()
     """`detail` is what a lock or an election was told by what it is built on."""
 

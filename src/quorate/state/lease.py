@@ -60,6 +60,10 @@ class LeaseTable:
         """Keys that hang on the lease, in order."""
         return list(self._keys(lease_id))
 
+    def has_keys(self, lease_id: int) -> bool:
+        """Whether any key hangs on the lease."""
+        return next(self._keys(lease_id), None) is not None
+
     def grant(self, lease_id: int, ttl_s: int) -> None:
         """A new lease; raises Refused."""
         if ttl_s > TTL_S_MAX:

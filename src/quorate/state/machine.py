@@ -25,9 +25,10 @@ from quorate.state.lease import TTL_S_MAX, LeaseTable
 from quorate.state.members import Members
 from quorate.state.mvcc import Counts, Event, Store, Write
 from quorate.state.ranges import check_range, run_range
+from quorate.state.v2 import V2
 from quorate.state.txn import Executor, check_delete, check_put, check_txn, is_read_only
 from quorate.wire._generated import (
-    kv_pb2, membership_pb2, raft_internal_pb2 as internal, rpc_pb2 as rpc,
+    kv_pb2, membership_pb2, raft_internal_pb2 as internal, rpc_pb2 as rpc, v2_pb2 as v2,
 )
 
 TXN_OPS_MAX = 128
@@ -42,6 +43,8 @@ class Applied(NamedTuple):
     events: tuple[Event, ...] = ()
     granted: tuple[int, ...] = ()
     revoked: tuple[int, ...] = ()
+    expired: bool = False
+    """Whether leases have run out."""
 
 
 class Machine:
@@ -53,6 +56,7 @@ class Machine:
         self.members = Members(backend)
         self.alarms = Alarms(backend)
         self._executor = Executor(self._store, self.leases)
+        self.v2 = V2(self._store, self.leases)
         self._scrubber = Scrubber(self._store)
         self._max_txn_ops = max_txn_ops
         self._commands: dict[type[Proto], Callable[[Any, int], Applied]] = {
@@ -64,6 +68,7 @@ class Machine:
             rpc.LeaseRevokeRequest: self._revoke,
             rpc.AlarmRequest: self._alarm,
             internal.LeaseExpireRequest: self._expire,
+            v2.V2Request: self._v2,
             membership_pb2.ClusterMemberAttrSetRequest: self._member_attributes,
         }
 
@@ -152,28 +157,40 @@ class Machine:
     def _revoke(self, request: rpc.LeaseRevokeRequest, _term: int) -> Applied:
         if self.leases.get(request.ID) is None:
             raise Refused(Problem.LEASE_NOT_FOUND)
-        events = self._end_lease(request.ID)
-        return Applied(rpc.LeaseRevokeResponse(), self.revision, events, revoked=(request.ID,))
+        events, ended = self._end_lease(request.ID)
+        return Applied(rpc.LeaseRevokeResponse(), self.revision, events, revoked=tuple(ended))
 
     def _expire(self, request: internal.LeaseExpireRequest, term: int) -> Applied:
         """Void in another term than the one whose leader found the leases ended: that leader may
         have been paused, and others may have renewed them (etcd issue 15247)."""
         if request.term != term:
             return Applied(rpc.LeaseRevokeResponse(), self.revision)
-        ended = [i for i in request.ids if self.leases.get(i) is not None]
         events: list[Event] = []
-        for lease_id in ended:
-            events += self._end_lease(lease_id)
+        ended: list[int] = []
+        for lease_id in request.ids:
+            if self.leases.get(lease_id) is not None:  # one of a directory may take others along
+                deleted, gone = self._end_lease(lease_id)
+                events += deleted
+                ended += gone
         return Applied(
-            rpc.LeaseRevokeResponse(), self.revision, tuple(events), revoked=tuple(ended))
+            rpc.LeaseRevokeResponse(), self.revision, tuple(events), revoked=tuple(ended),
+            expired=True)
 
-    def _end_lease(self, lease_id: int) -> tuple[Event, ...]:
-        """Delete the lease with its keys, in order, in one revision."""
+    def _end_lease(self, lease_id: int) -> tuple[tuple[Event, ...], list[int]]:
+        """Delete the lease with its keys, in order, in one revision; and all leases that ended."""
         write = Write.begin(self._store)
-        for key in self.leases.keys(lease_id):
+        keys = self.leases.keys(lease_id)
+        for key in keys:
             self._executor.delete_range(rpc.DeleteRangeRequest(key=key), write)
+        others = self.v2.ended(keys, write)
         self.leases.revoke(lease_id)
-        return write.finish()
+        return write.finish(), [lease_id, *others]
+
+    def _v2(self, request: v2.V2Request, _term: int) -> Applied:
+        change = self.v2.change(request)
+        events = change.write.finish()
+        return Applied(change.response, self.revision, events, granted=tuple(change.granted),
+                       revoked=tuple(change.revoked))
 
     def _alarm(self, request: rpc.AlarmRequest, _term: int) -> Applied:
         if self.members.is_removed(request.memberID) and (
