@@ -229,7 +229,8 @@ class LeaseKeeper:
 
     def _lead(self) -> None:
         self._known_at = self._core.backend.applied.index
-        self.clock.lead(self._core.quorum)
+        self.calls.put_back(self.clock.lead(self._core.quorum))
+        self._core.reply_all(self.calls.expired(self._core.now))
         self._ask_ages()
 
     def _ask_ages(self) -> None:

@@ -123,9 +123,10 @@ class LeaseClock:
         """Whether the renewals of earlier leaders are known, so that leases may expire."""
         return self._leading and self._synced
 
-    def lead(self, is_quorum: Callable[[set[int]], bool]) -> None:
+    def lead(self, is_quorum: Callable[[set[int]], bool]) -> list[LeaseCall]:
         """Begin to lead, or begin anew after a pause: nothing expires before a quorum has
-        answered (`learn`), which a lone voter is by itself."""
+        answered (`learn`), which a lone voter is by itself. Returns the renewals that no quorum
+        confirmed: what is confirmed now was heard before the pause."""
         if self._leading:
             self._unlearn()
         self._leading = True
@@ -135,6 +136,7 @@ class LeaseClock:
         self._renewed.clear()
         self._answers.clear()
         self._rebuild()
+        return self._forget_rounds()
 
     def unheard(self, members: Iterable[int]) -> list[int]:
         """Those that have not answered yet."""
@@ -146,11 +148,7 @@ class LeaseClock:
             self._unlearn()
         self._leading = False
         self._proposed.clear()
-        calls = [call for waiting in self._rounds.values() for call in waiting.calls]
-        calls += self._gathering.calls
-        self._rounds.clear()
-        self._gathering = _Round([], [])
-        return calls
+        return self._forget_rounds()
 
     def learn(
         self, member_id: int, answer: peer.LeaseAges, now: float,
@@ -169,6 +167,13 @@ class LeaseClock:
             self._last[lease_id] = self._remembered(lease_id, is_quorum)
         self._synced = True
         self._rebuild()
+
+    def _forget_rounds(self) -> list[LeaseCall]:
+        calls = [call for waiting in self._rounds.values() for call in waiting.calls]
+        calls += self._gathering.calls
+        self._rounds.clear()
+        self._gathering = _Round([], [])
+        return calls
 
     def _unlearn(self) -> None:
         for lease_id in self._last.keys() & self._inherited.keys() - self._renewed:

@@ -53,6 +53,21 @@ def test_a_renewal_needs_a_quorum() -> None:
     assert clock.acknowledged(3, sequence, 5.2, _majority_of_three) == []
 
 
+def test_what_is_confirmed_after_a_pause_was_heard_before_it() -> None:
+    """It neither counts nor is acknowledged: the lease may have ended elsewhere, or lives on from
+    when it was renewed."""
+    clock = _clock()
+    clock.granted(7, 0.0)
+    clock.lead(_majority_of_three)
+    sequence = _renew(clock, 1.0)
+    clock.acknowledged(1, sequence, 1.0, _majority_of_three)
+    calls = clock.lead(_majority_of_three)
+
+    assert [call.lease_id for call in calls] == [7]
+    assert clock.acknowledged(2, sequence, 100.0, _majority_of_three) == []
+    assert clock.remaining_s(7, 2.0) == TTL_S - 1
+
+
 def test_a_new_leader_expires_nothing_before_a_quorum_answered() -> None:
     """An old deadline of its own proves nothing."""
     clock = _clock()
