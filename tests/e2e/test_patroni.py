@@ -13,7 +13,7 @@ pytest.importorskip("psycopg", reason="psycopg is not installed; run scripts/pat
 
 from quorate.cli.demo.members import Store
 from quorate.cli.demo.play import FAILOVER_S_MAX
-from quorate.cli.demo.postgres import PostgresCluster, find_postgres, which_patronictl
+from quorate.cli.demo.postgres import DRIVERS, PostgresCluster, find_postgres, which_patronictl
 from quorate.cli.demo.processes import Workspace
 from quorate.cli.demo.writers import RowWriter
 
@@ -23,12 +23,13 @@ KILLS = 20
 DEMOTED = re.compile(r"demot|Demoting|restarting after failure", re.IGNORECASE)
 
 
-@pytest.fixture(scope="module")
-def clusters() -> Iterator[tuple[Store, PostgresCluster]]:
-    """A store and a PostgreSQL cluster with two streaming replicas."""
+@pytest.fixture(scope="module", params=DRIVERS)
+def clusters(request: pytest.FixtureRequest) -> Iterator[tuple[Store, PostgresCluster]]:
+    """A store and a PostgreSQL cluster with two streaming replicas, by either driver."""
     workspace = Workspace()
     store = Store(workspace, [sys.executable, "-m", "quorate.cli.serve"])
-    postgres = PostgresCluster(workspace, store.hosts, find_postgres("wheel"))
+    postgres = PostgresCluster(workspace, store.hosts, find_postgres("wheel"),
+                               dcs=lambda _name: {request.param: {"hosts": store.hosts}})
     try:
         store.start()
         postgres.start()
@@ -57,6 +58,33 @@ def test_twenty_kills_of_the_stores_leader_demote_nobody(
         victim.process.start()
         time.sleep(1.5)
         assert primary.role == "primary"
+    rows.halt()
+
+    assert (primary.rest() or {}).get("timeline") == timeline
+    assert not DEMOTED.search(primary.process.log.read_text())
+    assert rows.lost(primary) == set()
+
+
+def test_changing_the_driver_demotes_nobody(clusters: tuple[Store, PostgresCluster]) -> None:
+    """From the one to the other and back, one Patroni after the other, the primary's last, while
+    rows are written and without pause mode. A Patroni is killed, because one that is asked to stop
+    stops its PostgreSQL, too."""
+    store, postgres = clusters
+    primary = postgres.primary(10)
+    postgres.wait_for_replicas(2, 60)
+    timeline = (primary.rest() or {}).get("timeline")
+    before = primary.driver
+    rows = RowWriter(postgres)
+    rows.start()
+    for driver in (*(one for one in DRIVERS if one != before), before):
+        for node in sorted(postgres.nodes, key=lambda node: node is primary):
+            node.use({driver: {"hosts": store.hosts}})
+            node.process.kill()
+            node.process.start()
+            assert node.driver == driver
+            time.sleep(5)
+            postgres.wait_for_replicas(2, 60)
+            assert postgres.primary(10) is primary
     rows.halt()
 
     assert (primary.rest() or {}).get("timeline") == timeline

@@ -39,6 +39,10 @@ class Settings:
     synchronous_mode: bool = True
 
 
+DRIVERS = ("etcd3", "etcd")
+"""Patroni's, for the v3 and the v2 API."""
+
+
 def find_postgres(which: str) -> Path:
     """The directory of `postgres`: `wheel` is the newest in the PyPI wheel, `system` the
     distribution's; raises FileNotFoundError with the command that helps."""
@@ -84,6 +88,17 @@ class PostgresNode:
             return "down" if answer is None else str(answer.get("state"))
         role = str(answer.get("role"))
         return {"master": "primary"}.get(role, role)
+
+    @property
+    def driver(self) -> str:
+        """Of Patroni, by the section of its configuration: `etcd3` or `etcd`."""
+        return next(name for name in DRIVERS if name in json.loads(self.config.read_text()))
+
+    def use(self, dcs: dict[str, Any]) -> None:
+        """Reach the store like this from Patroni's next start on."""
+        kept = {name: value for name, value in json.loads(self.config.read_text()).items()
+                if name not in DRIVERS}
+        self.config.write_text(json.dumps({**kept, **dcs}, indent=1))
 
     def kill(self) -> None:
         """kill -9 of Patroni and of PostgreSQL, as when the host dies."""
