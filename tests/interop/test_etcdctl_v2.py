@@ -129,8 +129,8 @@ watches."""
 
 IN_FORMS = ("set /a 1", "set --ttl 100 /a 2", "set --swap-with-value 2 /a 3", "get /a", "get /d",
             "get /none", "mk /f 1", "mkdir /d2", "mk --in-order /d2 1", "setdir /d3",
-            "update /a 4", "updatedir --ttl 9 /d3", "ls /d2", "ls --sort -r /", "rm /a", "rm -r /d2",
-            "rm --with-value 1 /a", "member list")
+            "update /a 4", "updatedir --ttl 9 /d3", "ls /d2", "ls --sort -r /", "rm /a",
+            "rm -r /d2", "rm --with-value 1 /a", "member list")
 
 
 def invocations() -> Iterator[str]:
