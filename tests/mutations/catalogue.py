@@ -123,7 +123,7 @@ CATALOGUE = (
     Mutation("a restarted member claims to know", "member/leases.py",
              "{i: self._last.get(i, now) for", "{i: self._last.get(i, 0.0) for"),
     Mutation("ages count from who has not applied the grant", "member/leasekeeper.py",
-             ' and notice.sequence >= self._known_at:', ":"),
+             "if notice.sequence >= self._known_at:", "if True:"),
     Mutation("the best memory of any one member is believed", "member/leases.py",
              "            if is_quorum(quorum):\n                return heard",
              "            return heard"),

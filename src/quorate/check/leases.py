@@ -28,16 +28,19 @@ ROUNDING_S = 0.5
 """Of whole seconds."""
 
 DOUBT_S = 10.0
-"""A renewal of unknown outcome may have counted until this long after it was sent."""
+"""A renewal of unknown outcome may have counted until this long after it was sent, or read."""
 
 
-class Renewal(NamedTuple):
+@dataclass(slots=True)
+class Renewal:
     """The grant, which is the first, or a renewal. `returned` NEVER: the outcome is unknown; else
-    not `acknowledged`: it was answered "no such lease"."""
+    not `acknowledged`: it was answered "no such lease". `taken`: when a member is known to have
+    read it, last time; who was paused reads late."""
 
     sent: float
     returned: float
     acknowledged: bool
+    taken: float = 0.0
 
 
 class Remaining(NamedTuple):
@@ -148,7 +151,7 @@ def _due(
     sent: float = NEVER,
 ) -> float:
     """Until when it may live, by renewals that were sent by then and may have counted."""
-    arrived = max(r.sent + doubt_s if r.returned == NEVER else r.returned
+    arrived = max(max(r.sent, r.taken) + doubt_s if r.returned == NEVER else r.returned
                   for r in history.renewals
                   if r.sent <= sent and (r.acknowledged or r.returned == NEVER))
     return remembered(history.id, arrived) + history.ttl_s

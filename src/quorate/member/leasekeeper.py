@@ -60,6 +60,11 @@ class LeaseKeeper:
         in question, and the configuration."""
         self._leading_term = 0
         self._ticks_since_ask = 0
+        self._gaps = 0
+        """How often this member was paused or without a leader: what it reads now may have been
+        sent before, and is no news unless it was sent to who has had these gaps."""
+        self._gaps_of: dict[int, int] = {}
+        """Of other members, as they told the leader."""
 
     def call(
         self, lease_id: int, done: Callable[[LeaseAnswer | Refused], None],
@@ -97,13 +102,16 @@ class LeaseKeeper:
         """Another leader, or another term of the same, or none: whatever was under way with
         the old one starts over."""
         self._leading_term = 0
+        self._gaps += not self._core.node.lead
         self.calls.put_back(self._parked)
         self._parked = []
         self.calls.put_back(self.clock.follow())
         self.calls.restart()
 
     def mistrust(self) -> None:
-        """This leader was paused: others may have renewed leases, so ask again (lesson L8)."""
+        """This member was paused. If it leads, others may have renewed leases, so it asks again
+        (lesson L8)."""
+        self._gaps += 1
         if self._leading_term:
             self._lead()
 
@@ -157,19 +165,29 @@ class LeaseKeeper:
             if kind == "lease_forward":
                 self._send_forwarded(sender, notice.sequence, peer.LeaseForwarded.NOT_LEADER)
         elif kind == "lease_renew":
-            self.clock.heard(notice.lease_renew.ids, core.now)
+            late = notice.lease_renew.gaps != self._gaps
+            if not late:
+                self.clock.heard(notice.lease_renew.ids, core.now)
             self._send(sender, peer.Notice(
-                sequence=notice.sequence, lease_renew_ack=peer.LeaseRenewAck()))
+                sequence=notice.sequence,
+                lease_renew_ack=peer.LeaseRenewAck(late=late, gaps=self._gaps)))
         elif kind == "lease_renew_ack":
-            self._acknowledged(sender, notice.sequence)
+            if notice.lease_renew_ack.late:
+                self._gaps_of[sender] = notice.lease_renew_ack.gaps
+                self._send_renewals(sender, notice.sequence)
+            else:
+                self._acknowledged(sender, notice.sequence)
         elif kind == "lease_forward":
             self._serve_forward(sender, notice)
         elif kind == "lease_ages_ask":
+            ages = self.clock.ages(core.now, notice.lease_ages_ask.question)
+            ages.gaps = self._gaps
             self._send(sender, peer.Notice(
-                sequence=core.backend.applied.index,
-                lease_ages=self.clock.ages(core.now, notice.lease_ages_ask.question)))
-        elif kind == "lease_ages" and notice.sequence >= self._known_at:
-            self.clock.learn(sender, notice.lease_ages, core.now, core.quorum)
+                sequence=core.backend.applied.index, lease_ages=ages))
+        elif kind == "lease_ages":
+            self._gaps_of[sender] = notice.lease_ages.gaps
+            if notice.sequence >= self._known_at:
+                self.clock.learn(sender, notice.lease_ages, core.now, core.quorum)
 
     # The leader.
 
@@ -210,15 +228,20 @@ class LeaseKeeper:
         core.read(ready)
 
     def _renewal_round(self) -> None:
-        started = self.clock.start_round()
-        if started is None:
+        sequence = self.clock.start_round()
+        if sequence is None:
             return
-        sequence, ids = started
         for member_id in self._core.node.peers:
             if member_id != self._core.node.id:
-                self._send(member_id, peer.Notice(
-                    sequence=sequence, lease_renew=peer.LeaseRenew(ids=ids)))
+                self._send_renewals(member_id, sequence)
         self._acknowledged(self._core.node.id, sequence)
+
+    def _send_renewals(self, member_id: int, sequence: int) -> None:
+        """Of a round, unless a quorum has heard of it."""
+        ids = self.clock.round_ids(sequence)
+        if ids:
+            self._send(member_id, peer.Notice(sequence=sequence, lease_renew=peer.LeaseRenew(
+                ids=ids, gaps=self._gaps_of.get(member_id, 0))))
 
     def _acknowledged(self, member_id: int, sequence: int) -> None:
         core = self._core

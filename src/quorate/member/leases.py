@@ -5,7 +5,9 @@ no later than TTL + one election + 1 s, whatever happens to the leader.
 
 How it is kept:
 - A renewal is acknowledged when a quorum, the leader included, holds its time in memory.
-- A member acknowledges renewals of its own term only, and so does the leader count them.
+- A member acknowledges renewals of its own term only, and so does the leader count them. It does
+  not hear what may have been sent before it was last paused or without a leader: that would make
+  leases seem fresher than they are. So what is sent names how many such gaps it knows of.
 - A new leader asks how long ago each member last heard of each lease. The freshest answer of any
   quorum is safe to believe, for that quorum shares a member with the one that heard; of all
   quorums that have answered it believes the one whose freshest answer is the oldest. Until there
@@ -200,14 +202,19 @@ class LeaseClock:
         """Whether its expiry is proposed and not yet applied."""
         return lease_id in self._proposed
 
-    def start_round(self) -> tuple[int, list[int]] | None:
-        """This turn's renewals to be told to the members: (sequence, ids)."""
+    def start_round(self) -> int | None:
+        """This turn's renewals are to be told to the members: the round's sequence."""
         if not self._gathering.ids:
             return None
         self._sequence += 1
         waiting, self._gathering = self._gathering, _Round([], [])
         self._rounds[self._sequence] = waiting
-        return self._sequence, waiting.ids
+        return self._sequence
+
+    def round_ids(self, sequence: int) -> list[int]:
+        """The leases of a round that no quorum has confirmed; none if one has."""
+        waiting = self._rounds.get(sequence)
+        return [] if waiting is None else waiting.ids
 
     def acknowledged(
         self, member_id: int, sequence: int, now: float,

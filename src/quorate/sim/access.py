@@ -89,32 +89,39 @@ class Access:
 
     def ask(self, member_id: int, request: Proto, timeout_s: float) -> Steps[Answer]:
         """Send a request and wait for its answer."""
-        signal, invoked = Signal(), self._clock.now
+        signal, sending = Signal(), Renewal(self._clock.now, NEVER, False)
         if isinstance(request, rpc.LeaseGrantRequest):
             self.asked.add(request.ID)
         self._open[signal] = member_id
-        self._arrive(signal, member_id, lambda member: serve(
-            member.service, request,
-            lambda outcome: self._way(signal, lambda: _first(signal, outcome))))
+
+        def call(member: SimMember) -> None:
+            sending.taken = self._clock.now
+            serve(member.service, request,
+                  lambda outcome: self._way(signal, lambda: _first(signal, outcome)))
+
+        self._arrive(signal, member_id, call)
         answer: object = None
         try:
             answer = yield Pause(timeout_s, signal)
         finally:  # also when the node dies meanwhile
             self._open.pop(signal, None)
-            self._record(request, answer, invoked)
+            self._record(request, answer, sending)
         return answer if isinstance(answer, (Proto, Refused, Lost)) else Lost.SILENT
 
-    def _record(self, request: Proto, answer: object, invoked: float) -> None:
+    def _record(self, request: Proto, answer: object, sending: Renewal) -> None:
         answered = not isinstance(answer, Refused) or answer.problem in DOUBTFUL
-        now = self._clock.now if isinstance(answer, Proto) else NEVER
+        if isinstance(answer, Proto):
+            sending.returned = self._clock.now
         if isinstance(request, rpc.LeaseGrantRequest) and isinstance(answer, Proto):
+            sending.acknowledged = True
             self.leases[request.ID] = LeaseHistory(
-                self._name, request.ID, request.TTL, [Renewal(invoked, now, True)])
+                self._name, request.ID, request.TTL, [sending])
         elif isinstance(request, rpc.LeaseKeepAliveRequest) and answered:
-            alive = isinstance(answer, rpc.LeaseKeepAliveResponse) and answer.TTL > 0
-            self.leases[request.ID].renewals.append(Renewal(invoked, now, alive))
+            sending.acknowledged = isinstance(
+                answer, rpc.LeaseKeepAliveResponse) and answer.TTL > 0
+            self.leases[request.ID].renewals.append(sending)
         elif isinstance(request, Request) and answered:
-            self.calls.append(Call(self._name, invoked, now, request,
+            self.calls.append(Call(self._name, sending.sent, sending.returned, request,
                                    answer if isinstance(answer, Response) else None))
 
     def watch(self, member_id: int, request: rpc.WatchCreateRequest, stream: Stream) -> None:

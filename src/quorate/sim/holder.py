@@ -175,13 +175,15 @@ class Holder:
         return kept.deadline - 2 * self.plan.drift * kept.history.ttl_s
 
     def _renew(self, member: SimMember, kept: Kept) -> None:
-        renewals, position = kept.history.renewals, len(kept.history.renewals)
-        renewals.append(Renewal(self.clock.now, NEVER, False))
+        renewal = Renewal(self.clock.now, NEVER, False)
+        kept.history.renewals.append(renewal)
+
+        def take() -> None:
+            renewal.taken = self.clock.now
 
         def done(outcome: Proto | Refused) -> None:
             if isinstance(outcome, rpc.LeaseKeepAliveResponse):
-                sent = renewals[position].sent
-                renewals[position] = Renewal(sent, self.clock.now, bool(outcome.TTL))
+                renewal.returned, renewal.acknowledged = self.clock.now, bool(outcome.TTL)
                 self.renewed += bool(outcome.TTL)
                 if outcome.TTL:
                     self._expect(outcome, kept.history.id, kept.history.ttl_s)
@@ -189,6 +191,7 @@ class Holder:
                     self._release(kept, self.clock.now)
                     kept.given_up = True
 
+        member.post(take)
         self.ask(member, rpc.LeaseKeepAliveRequest(ID=kept.history.id), done)
 
     def _expect(

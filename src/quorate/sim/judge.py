@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from quorate.check.leases import judge_leases, judge_locks
+from quorate.check.leases import LeaseHistory, judge_leases, judge_locks
 from quorate.check.revisions import judge_revisions
 from quorate.check.watches import EventIndex, judge_resumption, judge_watch
+from quorate.raft.types import Message
 from quorate.sim.access import Access
 from quorate.sim.answers import Answers
 from quorate.sim.client import Client
 from quorate.sim.events import Events
 from quorate.sim.plan import Plan
 from quorate.sim.watcher import Watcher
+from quorate.wire._generated import peer_pb2 as peer
 
 ELECTION_ROUNDS = 3
 """Elections that a lease's end may have to wait for when one vote is split."""
@@ -33,6 +35,8 @@ class LeaseWatch:
         self.ended: dict[int, float] = {}
         self.known: defaultdict[int, dict[int, float]] = defaultdict(dict)
         """Lease → member → when it applied the grant, last time."""
+        self._taken: defaultdict[int, float] = defaultdict(float)
+        """Lease → when a leader read a forwarded renewal, last time."""
         self._tables: dict[int, tuple[int, set[int]]] = {}
 
     def look(self, member_id: int, life: int, alive: Iterable[int], now: float) -> None:
@@ -45,6 +49,18 @@ class LeaseWatch:
         for lease_id in table - before:
             self.known[lease_id][member_id] = now
         self._tables[member_id] = (life, table)
+
+    def read(self, message: Message, now: float) -> None:
+        """A member reads what another sent it, perhaps long ago."""
+        forward = peer.Notice.FromString(message.context).lease_forward
+        if forward.id and not forward.time_to_live:
+            self._taken[forward.id] = now
+
+    def complete(self, history: LeaseHistory, until: float) -> None:
+        """Add what was seen here until that moment."""
+        history.ended, history.observed_until = self.ended.get(history.id), until
+        for renewal in history.renewals:
+            renewal.taken = max(renewal.taken, self._taken[history.id])
 
 
 def judge_clients(
@@ -74,8 +90,7 @@ def judge_clients(
         client.holder.finish()
         histories += client.holder.histories
     for history in histories:
-        history.ended = leases.ended.get(history.id)
-        history.observed_until = until
+        leases.complete(history, until)
 
     def remembered(lease_id: int, at: float) -> float:
         """By a quorum, at best: a voter counts from when it knew of the lease, or began."""

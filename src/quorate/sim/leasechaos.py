@@ -218,10 +218,9 @@ class LeaseChaos:
         if leader is None or leader.clock.expiring(lease_id):
             return
         leader.clock.renew(LeaseCall(lease_id, False, lambda _: None, self.now), self.now)
-        started = leader.clock.start_round()
-        assert started is not None
-        sequence, ids = started
-        asked = dict.fromkeys(ids, self.now)
+        sequence = leader.clock.start_round()
+        assert sequence is not None
+        asked = dict.fromkeys(leader.clock.round_ids(sequence), self.now)
         for member in self._members.values():
             if member is not leader:
                 self._letters.append(Letter(member.id, leader.term, self._hear(

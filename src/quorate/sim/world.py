@@ -18,7 +18,9 @@ import random
 from collections.abc import Callable
 
 from quorate.check.linearizability import NEVER
-from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message
+from quorate.raft.types import (
+    ConfState, EntryType, InvariantBroken, Message, MessageType,
+)
 from quorate.sim.answers import Answers
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
@@ -361,7 +363,11 @@ class World:
             self._tell(f"{self.clock.now:11.6f} {message.to:>2} {summary(message)}")
         self.snapshots += image is not None
         member = self.members.get(message.to)
-        return member is not None and member.receive(message, image)
+        if member is None:
+            return False
+        if message.type is MessageType.NOTICE:
+            member.post(lambda: self.leases.read(message, self.clock.now))
+        return member.receive(message, image)
 
     def _delivered(self, message: Message, ok: bool) -> None:
         self.members[message.from_].snapshot_sent(message.to, ok)

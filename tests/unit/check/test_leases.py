@@ -20,9 +20,9 @@ def no(sent: float, returned: float) -> Renewal:
     return Renewal(sent, returned, False)
 
 
-def unknown(sent: float) -> Renewal:
+def unknown(sent: float, taken: float = 0.0) -> Renewal:
     """A renewal of which nobody knows what became of it."""
-    return Renewal(sent, NEVER, False)
+    return Renewal(sent, NEVER, False, taken)
 
 
 def lease(*renewals: Renewal, ended: float | None, revoked: float | None = None,
@@ -128,10 +128,13 @@ def test_what_was_answered_gone_does_not_lengthen_a_lease() -> None:
 
 
 def test_an_unknown_renewal_may_have_counted_or_not() -> None:
-    """Until `doubt_s` after it was sent: the end is right without it and with it."""
+    """Until `doubt_s` after it was sent, or read by a member that had been paused: the end is right
+    without it and with it."""
     assert judge(lease(unknown(6), ended=10.0), doubt_s=5.0) == []
     assert judge(lease(unknown(6), ended=24.0), doubt_s=5.0) == []
     assert only(judge(lease(unknown(6), ended=24.1), doubt_s=5.0), "gone at 24.000")
+    assert judge(lease(unknown(6, taken=60), ended=78.0), doubt_s=5.0) == []
+    assert only(judge(lease(unknown(6, taken=60), ended=78.1), doubt_s=5.0), "gone at 78.000")
 
 
 def test_a_revoked_lease_may_end_at_once() -> None:

@@ -231,6 +231,55 @@ def test_a_renewal_without_a_quorum_is_not_acknowledged(trio: Trio) -> None:
     assert answers == []
 
 
+def test_what_a_paused_member_reads_late_is_no_renewal(trio: Trio) -> None:
+    """It would make the lease seem fresher to the next leader."""
+    leader = trio.elect(1)
+    lease = _granted(trio)
+    leader.leases.call(lease, lambda _answer: None)  # and learns what gaps the others have had
+    trio.settle()
+    trio.cut = {2}
+    leader.leases.call(lease, lambda _answer: None)
+    trio.settle()
+    late = [m for m in trio.sent if m.to == 2 and m.type is MessageType.NOTICE][-1]
+    trio.now += 3.0
+    trio.cores[2].receive(late, trio.now)
+
+    assert trio.cores[2].leases.clock.ages(trio.now, 1).ages_ms == [3000]
+
+
+def test_what_arrives_after_a_time_without_a_leader_is_no_renewal(trio: Trio) -> None:
+    """It may have been held back as long."""
+    leader = trio.elect(1)
+    lease = _granted(trio)
+    leader.leases.call(lease, lambda _answer: None)  # and learns what gaps the others have had
+    trio.settle()
+    trio.cut = {2}
+    leader.leases.call(lease, lambda _answer: None)
+    trio.settle()
+    late = [m for m in trio.sent if m.to == 2 and m.type is MessageType.NOTICE][-1]
+    while trio.cores[2].node.lead:
+        trio.tick()
+    trio.cores[2].receive(late, trio.now)
+
+    assert trio.cores[2].leases.clock.ages(trio.now, 1).ages_ms[0] >= 1000
+
+
+def test_a_paused_member_is_told_of_renewals_again(trio: Trio) -> None:
+    """The leader learns that it was paused, and needs it for the quorum; that it did not hear is no
+    acknowledgement."""
+    leader = trio.elect(1)
+    lease = _granted(trio)
+    trio.cores[2].leases.mistrust()
+    trio.cut = {3}
+    answers: list[object] = []
+    trio.now += 0.5
+    leader.leases.call(lease, answers.append)
+    trio.settle()
+
+    assert answers == [LeaseAnswer(5, 5)]
+    assert trio.cores[2].leases.clock.ages(trio.now, 1).ages_ms == [0]
+
+
 def test_an_unknown_lease_is_answered_from_a_current_state(trio: Trio) -> None:
     """TTL 0, on any member, and only after a read index."""
     trio.elect(1)

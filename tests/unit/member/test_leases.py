@@ -26,9 +26,9 @@ def _clock(member_id: int = 1, now: float = 0.0) -> LeaseClock:
 
 def _renew(clock: LeaseClock, now: float) -> int:
     clock.renew(LeaseCall(7, False, _ignore, now + 5), now)
-    started = clock.start_round()
-    assert started is not None
-    return started[0]
+    sequence = clock.start_round()
+    assert sequence is not None
+    return sequence
 
 
 def test_a_lease_ends_at_its_ttl() -> None:

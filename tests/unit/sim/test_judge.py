@@ -1,6 +1,9 @@
 """When a lease ended and who knew of it, seen from the tables of members."""
 
+from quorate.check.leases import LeaseHistory, Renewal
+from quorate.raft.types import Message, MessageType
 from quorate.sim.judge import LeaseWatch
+from quorate.wire._generated import peer_pb2 as peer
 
 
 def watch() -> LeaseWatch:
@@ -52,3 +55,18 @@ def test_each_member_knows_a_lease_from_its_own_time_on() -> None:
 
     assert {lease: dict(known) for lease, known in leases.known.items()} == {
         7: {1: 5.0, 2: 2.0}, 8: {1: 3.0}}
+
+
+def test_a_forwarded_renewal_counts_from_when_the_leader_reads_it() -> None:
+    """A question for the remaining time does not."""
+    leases = watch()
+    for lease_id, question in ((7, False), (8, True)):
+        leases.read(Message(MessageType.NOTICE, to=1, from_=2, context=peer.Notice(
+            lease_forward=peer.LeaseForward(id=lease_id, time_to_live=question),
+        ).SerializeToString()), 9.0)
+    histories = [LeaseHistory("c", lease_id, 10, [Renewal(1.0, 2.0, True, taken=1.0)])
+                 for lease_id in (7, 8)]
+    for history in histories:
+        leases.complete(history, 20.0)
+
+    assert [history.renewals[0].taken for history in histories] == [9.0, 1.0]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"quorate/wire/_generated/peer.proto\x12\tquoratepb\"\xda\x02\n\x06Notice\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12,\n\x0blease_renew\x18\x03 \x01(\x0b\x32\x15.quoratepb.LeaseRenewH\x00\x12\x33\n\x0flease_renew_ack\x18\x04 \x01(\x0b\x32\x18.quoratepb.LeaseRenewAckH\x00\x12\x30\n\rlease_forward\x18\x05 \x01(\x0b\x32\x17.quoratepb.LeaseForwardH\x00\x12\x34\n\x0flease_forwarded\x18\x06 \x01(\x0b\x32\x19.quoratepb.LeaseForwardedH\x00\x12\x31\n\x0elease_ages_ask\x18\x07 \x01(\x0b\x32\x17.quoratepb.LeaseAgesAskH\x00\x12*\n\nlease_ages\x18\x08 \x01(\x0b\x32\x14.quoratepb.LeaseAgesH\x00\x42\x06\n\x04kind\"\x1d\n\nLeaseRenew\x12\x0f\n\x03ids\x18\x01 \x03(\x03\x42\x02\x10\x01\"\x0f\n\rLeaseRenewAck\"0\n\x0cLeaseForward\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x14\n\x0ctime_to_live\x18\x02 \x01(\x08\"\x8b\x01\n\x0eLeaseForwarded\x12\x32\n\x07outcome\x18\x01 \x01(\x0e\x32!.quoratepb.LeaseForwarded.Outcome\x12\r\n\x05ttl_s\x18\x02 \x01(\x03\x12\x13\n\x0bremaining_s\x18\x03 \x01(\x03\"!\n\x07Outcome\x12\x06\n\x02OK\x10\x00\x12\x0e\n\nNOT_LEADER\x10\x01\" \n\x0cLeaseAgesAsk\x12\x10\n\x08question\x18\x01 \x01(\x04\"V\n\tLeaseAges\x12\x0f\n\x03ids\x18\x01 \x03(\x03\x42\x02\x10\x01\x12\x13\n\x07\x61ges_ms\x18\x02 \x03(\x04\x42\x02\x10\x01\x12\x11\n\tuptime_ms\x18\x03 \x01(\x04\x12\x10\n\x08question\x18\x04 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"quorate/wire/_generated/peer.proto\x12\tquoratepb\"\xda\x02\n\x06Notice\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12,\n\x0blease_renew\x18\x03 \x01(\x0b\x32\x15.quoratepb.LeaseRenewH\x00\x12\x33\n\x0flease_renew_ack\x18\x04 \x01(\x0b\x32\x18.quoratepb.LeaseRenewAckH\x00\x12\x30\n\rlease_forward\x18\x05 \x01(\x0b\x32\x17.quoratepb.LeaseForwardH\x00\x12\x34\n\x0flease_forwarded\x18\x06 \x01(\x0b\x32\x19.quoratepb.LeaseForwardedH\x00\x12\x31\n\x0elease_ages_ask\x18\x07 \x01(\x0b\x32\x17.quoratepb.LeaseAgesAskH\x00\x12*\n\nlease_ages\x18\x08 \x01(\x0b\x32\x14.quoratepb.LeaseAgesH\x00\x42\x06\n\x04kind\"+\n\nLeaseRenew\x12\x0f\n\x03ids\x18\x01 \x03(\x03\x42\x02\x10\x01\x12\x0c\n\x04gaps\x18\x02 \x01(\x04\"+\n\rLeaseRenewAck\x12\x0c\n\x04late\x18\x01 \x01(\x08\x12\x0c\n\x04gaps\x18\x02 \x01(\x04\"0\n\x0cLeaseForward\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x14\n\x0ctime_to_live\x18\x02 \x01(\x08\"\x8b\x01\n\x0eLeaseForwarded\x12\x32\n\x07outcome\x18\x01 \x01(\x0e\x32!.quoratepb.LeaseForwarded.Outcome\x12\r\n\x05ttl_s\x18\x02 \x01(\x03\x12\x13\n\x0bremaining_s\x18\x03 \x01(\x03\"!\n\x07Outcome\x12\x06\n\x02OK\x10\x00\x12\x0e\n\nNOT_LEADER\x10\x01\" \n\x0cLeaseAgesAsk\x12\x10\n\x08question\x18\x01 \x01(\x04\"d\n\tLeaseAges\x12\x0f\n\x03ids\x18\x01 \x03(\x03\x42\x02\x10\x01\x12\x13\n\x07\x61ges_ms\x18\x02 \x03(\x04\x42\x02\x10\x01\x12\x11\n\tuptime_ms\x18\x03 \x01(\x04\x12\x10\n\x08question\x18\x04 \x01(\x04\x12\x0c\n\x04gaps\x18\x05 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTICE']._serialized_start=50
   _globals['_NOTICE']._serialized_end=396
   _globals['_LEASERENEW']._serialized_start=398
-  _globals['_LEASERENEW']._serialized_end=427
-  _globals['_LEASERENEWACK']._serialized_start=429
-  _globals['_LEASERENEWACK']._serialized_end=444
-  _globals['_LEASEFORWARD']._serialized_start=446
-  _globals['_LEASEFORWARD']._serialized_end=494
-  _globals['_LEASEFORWARDED']._serialized_start=497
-  _globals['_LEASEFORWARDED']._serialized_end=636
-  _globals['_LEASEFORWARDED_OUTCOME']._serialized_start=603
-  _globals['_LEASEFORWARDED_OUTCOME']._serialized_end=636
-  _globals['_LEASEAGESASK']._serialized_start=638
-  _globals['_LEASEAGESASK']._serialized_end=670
-  _globals['_LEASEAGES']._serialized_start=672
-  _globals['_LEASEAGES']._serialized_end=758
+  _globals['_LEASERENEW']._serialized_end=441
+  _globals['_LEASERENEWACK']._serialized_start=443
+  _globals['_LEASERENEWACK']._serialized_end=486
+  _globals['_LEASEFORWARD']._serialized_start=488
+  _globals['_LEASEFORWARD']._serialized_end=536
+  _globals['_LEASEFORWARDED']._serialized_start=539
+  _globals['_LEASEFORWARDED']._serialized_end=678
+  _globals['_LEASEFORWARDED_OUTCOME']._serialized_start=645
+  _globals['_LEASEFORWARDED_OUTCOME']._serialized_end=678
+  _globals['_LEASEAGESASK']._serialized_start=680
+  _globals['_LEASEAGESASK']._serialized_end=712
+  _globals['_LEASEAGES']._serialized_start=714
+  _globals['_LEASEAGES']._serialized_end=814
 # @@protoc_insertion_point(module_scope)

@@ -28,14 +28,20 @@ class Notice(_message.Message):
     def __init__(self, term: _Optional[int] = ..., sequence: _Optional[int] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_renew_ack: _Optional[_Union[LeaseRenewAck, _Mapping]] = ..., lease_forward: _Optional[_Union[LeaseForward, _Mapping]] = ..., lease_forwarded: _Optional[_Union[LeaseForwarded, _Mapping]] = ..., lease_ages_ask: _Optional[_Union[LeaseAgesAsk, _Mapping]] = ..., lease_ages: _Optional[_Union[LeaseAges, _Mapping]] = ...) -> None: ...
 
 class LeaseRenew(_message.Message):
-    __slots__ = ("ids",)
+    __slots__ = ("ids", "gaps")
     IDS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    gaps: int
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., gaps: _Optional[int] = ...) -> None: ...
 
 class LeaseRenewAck(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("late", "gaps")
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    late: bool
+    gaps: int
+    def __init__(self, late: _Optional[bool] = ..., gaps: _Optional[int] = ...) -> None: ...
 
 class LeaseForward(_message.Message):
     __slots__ = ("id", "time_to_live")
@@ -68,13 +74,15 @@ class LeaseAgesAsk(_message.Message):
     def __init__(self, question: _Optional[int] = ...) -> None: ...
 
 class LeaseAges(_message.Message):
-    __slots__ = ("ids", "ages_ms", "uptime_ms", "question")
+    __slots__ = ("ids", "ages_ms", "uptime_ms", "question", "gaps")
     IDS_FIELD_NUMBER: _ClassVar[int]
     AGES_MS_FIELD_NUMBER: _ClassVar[int]
     UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     ages_ms: _containers.RepeatedScalarFieldContainer[int]
     uptime_ms: int
     question: int
-    def __init__(self, ids: _Optional[_Iterable[int]] = ..., ages_ms: _Optional[_Iterable[int]] = ..., uptime_ms: _Optional[int] = ..., question: _Optional[int] = ...) -> None: ...
+    gaps: int
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., ages_ms: _Optional[_Iterable[int]] = ..., uptime_ms: _Optional[int] = ..., question: _Optional[int] = ..., gaps: _Optional[int] = ...) -> None: ...
