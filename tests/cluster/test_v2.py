@@ -62,6 +62,30 @@ def value(member: Member, path: str) -> Any:
     return json.loads(body)["node"] if status == 200 else None
 
 
+def test_stats_of_members_and_of_followers(cluster: Cluster) -> None:
+    """Each tells of itself; of followers only the leader does."""
+    leader = cluster.leader()
+    own = {}
+    for member in cluster.members:
+        status, body, _ = ask(member, "GET", "/v2/stats/self")
+        own[member.name] = json.loads(body)
+        assert status == 200
+        assert own[member.name]["name"] == member.name
+        assert own[member.name]["sendAppendRequestCnt"] > 0
+        assert own[member.name]["recvAppendRequestCnt"] > 0
+    ids = {told["id"] for told in own.values()}
+    states = [told["state"] for told in own.values()]
+    assert sorted(states) == ["StateFollower", "StateFollower", "StateLeader"]
+    assert {told["leaderInfo"]["leader"] for told in own.values()} == {own[leader.name]["id"]}
+
+    followers = json.loads(ask(leader, "GET", "/v2/stats/leader")[1])["followers"]
+    assert followers.keys() == ids - {own[leader.name]["id"]}
+    assert all(told["counts"]["success"] > 0 for told in followers.values())
+    other = next(member for member in cluster.members if member is not leader)
+    assert ask(other, "GET", "/v2/stats/leader")[:2] == (
+        403, '{"message":"not current leader"}')
+
+
 def test_every_member_serves_everything(cluster: Cluster) -> None:
     """Writes, reads with a quorum, and in-order keys that never collide."""
     names = set()

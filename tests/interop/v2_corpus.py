@@ -264,6 +264,9 @@ GET /v2/stats/foo
 POST /v2/machines
 PUT /v2/members
 POST /v2/stats/store
+POST /v2/stats/self
+HEAD /v2/stats/leader
+GET /v2/stats/
 POST /v2/members/leader
 GET /v2/members/abc
 GET /v2/membersfoo

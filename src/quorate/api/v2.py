@@ -1,4 +1,4 @@
-"""The v2 API on the client port: `/v2/keys`, `/v2/machines`, `/v2/members`, `/v2/stats/store`.
+"""The v2 API on the client port: `/v2/keys`, `/v2/machines`, `/v2/members`, `/v2/stats`.
 
 Forms, headers, codes and texts are those of etcd 3.4 (surface §6). A request that fails for want of
 a leader gets no answer (`errors.V2_UNANSWERED`).
@@ -49,8 +49,8 @@ class V2Api:
             self._members.serve(request, exchange)
         elif path == "/v2/machines":
             self._machines(request, exchange)
-        elif path == "/v2/stats/store":
-            self._store(request, exchange)
+        elif path in ("/v2/stats/self", "/v2/stats/leader", "/v2/stats/store"):
+            self._stats(path.rpartition("/")[2], request, exchange)
         else:
             exchange.respond(404, b"404 page not found\n", PLAIN, self._headers)
 
@@ -137,11 +137,14 @@ class V2Api:
 
         return self._service.member_list(rpc.MemberListRequest(), done)
 
-    def _store(self, request: Request, exchange: Exchange) -> None:
+    def _stats(self, of: str, request: Request, exchange: Exchange) -> None:
         if request.method != "GET":
             return not_allowed(exchange, ("GET",), self._headers)
-        body = json.dumps(self._service.v2_counts(), separators=(",", ":")).encode()
-        return exchange.respond(200, body, headers=self._headers)
+        service = self._service
+        told = {"self": service.v2_self, "leader": service.v2_leader,
+                "store": service.v2_counts}[of]()
+        body = json.dumps(told or {"message": "not current leader"}, separators=(",", ":"))
+        return exchange.respond(200 if told else 403, body.encode(), headers=self._headers)
 
 
 class _WatchExchange:

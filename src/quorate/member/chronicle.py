@@ -25,6 +25,8 @@ class Chronicle:
         self._heartbeat_s = heartbeat_s
         self._known = core.leadership.known
         self._leaderless_since = core.now
+        self.led_since = core.now
+        """When the leader of now became known, in monotonic seconds."""
         self._tick_due: float | None = None
         self.slow_turns = 0
         self.late_heartbeats = 0
@@ -65,6 +67,7 @@ class Chronicle:
             return
         if before:
             self._leaderless_since = now
+        self.led_since = now
         log.info("%s leads in term %d, after %.1f s without a leader", self._name(lead), term,
                  now - self._leaderless_since,
                  extra={"fields": {"leader": f"{lead:x}", "term": term}})

@@ -36,6 +36,7 @@ from quorate.member.requests import RequestIds
 from quorate.member.runtime import Removed, Runtime
 from quorate.member.serving import MemberService
 from quorate.member.snapshots import Snapshots
+from quorate.member.stats import Stats
 from quorate.member.upkeep import Upkeep
 from quorate.net.connections import Connections
 from quorate.peers.handler import LocalMember
@@ -146,7 +147,8 @@ class RunningMember:
             rules=Rules(config.strict_reconfig_check, config.max_learners), links=self.runtime,
             upkeep=self.runtime.upkeep, snapshots=self._snapshots.open,
             measures=Measures(self.runtime, self._snapshots, version=version,
-                              quota_bytes=config.quota_bytes))
+                              quota_bytes=config.quota_bytes),
+            stats=Stats(self.runtime, config.name))
         self.runtime.membership = self.service.membership
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []

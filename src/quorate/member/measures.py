@@ -148,8 +148,7 @@ class Measures:
                         self._snapshots.took_s)
 
     def _peers(self) -> Iterator[Family]:
-        transport = self._runtime.transport
-        counts = dict(transport.counts) if transport is not None else {}
+        transport, counts = self._runtime.transport, self._runtime.peer_counts()
         active = transport.active() if transport is not None else set()
         me = f"{self._core.config.member_id:x}"
 
@@ -173,7 +172,7 @@ class Measures:
         yield each("peer_sent_failures_total", COUNTER,
                    "Messages to that member that were dropped.", "send_failures")
         yield each("peer_round_trip_time_seconds", HISTOGRAM,
-                   "A question to that member and its answer, every 5 s.", "round_trip_s")
+                   "A question to that member and its answer, every 5 s.", "round_trips.seconds")
         for way, label, direction in (("send", "To", "sent"), ("receive", "From", "received")):
             yield each(f"snapshot_{way}_inflights_total", GAUGE, "Snapshots under way.",
                        f"{direction}.under_way", label)

@@ -32,6 +32,7 @@ from quorate.member.membership import Membership, Respond
 from quorate.member.pace import COMMIT_S, CommitPace
 from quorate.member.upkeep import TICK_S, Upkeep
 from quorate.peers.handler import SnapshotSink
+from quorate.peers.counts import PeerCounts
 from quorate.peers.transport import PeerTransport
 from quorate.raft.types import Message, Snapshot
 from quorate.state.backend import AppliedPoint
@@ -315,6 +316,10 @@ class Runtime:
     def on_post(self, path: str, body: bytes, respond: Respond) -> bool:
         """Another member wants this one, as the leader, to decide."""
         return self.membership is not None and self.membership.answer_peer(path, body, respond)
+
+    def peer_counts(self) -> dict[int, PeerCounts]:
+        """What was exchanged with which member, removed ones included."""
+        return {} if self.transport is None else dict(self.transport.counts)
 
     def accepts(self, member_id: int) -> bool:
         """Whether a member that the state does not have may be talked to."""

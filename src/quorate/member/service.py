@@ -227,6 +227,14 @@ class Service(Protocol):
         """Whether that was a member."""
         ...
 
+    def v2_self(self) -> dict[str, object]:
+        """The content of `/v2/stats/self`."""
+        ...
+
+    def v2_leader(self) -> dict[str, object] | None:
+        """The content of `/v2/stats/leader`, None on a member that does not lead."""
+        ...
+
     def v2_counts(self) -> dict[str, int]:
         """What v2 was asked since the start and how it ended, under the names of
         `/v2/stats/store`."""

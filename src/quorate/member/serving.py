@@ -11,7 +11,7 @@ issue).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message as Proto
 
@@ -29,6 +29,9 @@ from quorate.state.hash import hash_all
 from quorate.wire._generated import cluster_pb2 as cluster, rpc_pb2 as rpc, v2_pb2 as v2
 from quorate.wire.prometheus import Family
 
+if TYPE_CHECKING:
+    from quorate.member.stats import Stats
+
 LEASE_ID_MAX = 2**63 - 1
 
 Q = TypeVar("Q", bound=Proto)
@@ -42,10 +45,11 @@ class MemberService:
         request_bytes_max: int, rules: Rules = DEFAULT_RULES, links: Links | None = None,
         upkeep: Upkeep | None = None,
         snapshots: Callable[[SnapshotSink], SnapshotStream] | None = None,
-        measures: Callable[[], Iterable[Family]] = tuple,
+        measures: Callable[[], Iterable[Family]] = tuple, stats: Stats | None = None,
     ) -> None:
         """Without `snapshots` none can be taken: they need files and a thread."""
         self.measures = measures
+        self._stats = stats
         self.membership = Membership(core, wake, rules, links)
         self._core = core
         self._machine = core.machine
@@ -278,6 +282,14 @@ class MemberService:
     def is_removed(self, member_id: int) -> bool:
         """See `Service.is_removed`."""
         return self._machine.members.is_removed(member_id)
+
+    def v2_self(self) -> dict[str, object]:
+        """See `Service.v2_self`."""
+        return {} if self._stats is None else self._stats.own()
+
+    def v2_leader(self) -> dict[str, object] | None:
+        """See `Service.v2_leader`."""
+        return None if self._stats is None else self._stats.leader()
 
     def v2_counts(self) -> dict[str, int]:
         """Operations, and watchers."""

@@ -37,11 +37,12 @@ class FrameReader:
         self._deliver = deliver
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the stream; raises WireError, after which the stream is useless."""
+    def feed(self, data: bytes) -> int:
+        """Take a piece of the stream; how many messages it completed. Raises WireError, after
+        which the stream is useless."""
         buffer = self._buffer
         buffer += data
-        at = 0
+        at = messages = 0
         while len(buffer) - at >= 8:
             length = int.from_bytes(buffer[at:at + 8], "big")
             if length > FRAME_BYTES_MAX:
@@ -51,9 +52,11 @@ class FrameReader:
                 break
             if length:
                 self._deliver(decode_message(bytes(buffer[at + 8:end])))
+                messages += 1
             at = end
         if at:
             del buffer[:at]
+        return messages
 
 
 def frame(data: bytes) -> bytes:
@@ -125,7 +128,7 @@ class StreamClient(asyncio.Protocol):
         """httptools: a piece of the body."""
         if self._status == 200:
             self._counts.received_bytes += len(body)
-            self._reader.feed(body)
+            self._counts.received_messages += self._reader.feed(body)
         else:
             self._error = f"refused with {self._status}: {body[:200].decode('utf-8', 'replace')}"
 

@@ -101,6 +101,7 @@ class Peer:
         if parts and out is not None:
             data = b"".join(parts)
             self.counts.sent_bytes += len(data)
+            self.counts.sent_messages += len(parts)
             out.write(data)
             out.flush()
         if dropped:
@@ -129,7 +130,7 @@ class Peer:
     async def _probe(self) -> None:
         # Whether the member can be reached at all is told by its streams.
         with suppress(OSError, TimeoutError, ValueError):
-            self.counts.round_trip_s.observe(await round_trip_s(self.urls[0]))
+            self.counts.round_trips.took(await round_trip_s(self.urls[0]))
 
     async def _snapshot(self, message: Message) -> None:
         transfers, began = self.counts.sent, self._owner.loop.time()

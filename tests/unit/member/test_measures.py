@@ -32,7 +32,9 @@ def pages(trio: Trio, transport: Any = None) -> Any:
     """A runtime's worth of counts around the first core, and what is told of them."""
     runtime = SimpleNamespace(
         core=trio.cores[1], chronicle=Chronicle(trio.cores[1], 0.1), installing=False,
-        commit_s=Histogram(), transport=transport, upkeep=SimpleNamespace(defrag_s=Histogram()),
+        commit_s=Histogram(), transport=transport,
+        peer_counts=lambda: {} if transport is None else transport.counts,
+        upkeep=SimpleNamespace(defrag_s=Histogram()),
         appender=SimpleNamespace(sync_s=Histogram(), write_s=Histogram(),
                                  wal=SimpleNamespace(written_bytes=0)))
     collect = Measures(cast(Any, runtime), cast(Any, SimpleNamespace(took_s=Histogram())),
