@@ -17,7 +17,8 @@ import aetcd
 import grpc
 from aetcd import exceptions
 from aetcd.rtypes import EventKind
-from stage import LATE_S, LEASE_S, MEMBERS, Election, Tally, ask, check, equal, finish
+from elections import Election
+from stage import LATE_S, LEASE_S, MEMBERS, Tally, ask, check, equal, finish
 
 P = b"/aetcd/"
 CALL_S = 5

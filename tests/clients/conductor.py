@@ -27,6 +27,7 @@ ENVIRONMENTS = Path(os.environ.get(
     "QUORATE_CLIENTS", HERE.parents[1] / ".run" / "clients")).absolute()
 COMMANDS = {
     "etcd3-python": ["bin/python", "etcd3_python.py"],
+    "etcd2-python": ["bin/python", "etcd2_python.py"],
     "aetcd": ["bin/python", "aetcd_client.py"],
     "etcd3-node": ["node", "etcd3_node.mjs"],
 }
@@ -48,7 +49,8 @@ def servers() -> list[str]:
 def three_members(server: str, directory: Path) -> AbstractContextManager[Cluster]:
     """A started cluster of `server`."""
     if server == "etcd":
-        return running_cluster(directory, 3, program=["etcd"], extra=("--log-level=error",))
+        return running_cluster(directory, 3, program=["etcd"], extra=(
+            "--log-level=error", "--enable-v2"))
     return running_cluster(directory, 3)
 
 

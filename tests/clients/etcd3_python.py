@@ -17,7 +17,8 @@ import grpc
 from etcd3.exceptions import (
     ConnectionFailedError, Etcd3Exception, PreconditionFailedError, RevisionCompactedError,
 )
-from stage import LATE_S, LEASE_S, MEMBERS, Election, Tally, ask, check, equal, finish, until
+from elections import Election
+from stage import LATE_S, LEASE_S, MEMBERS, Tally, ask, check, equal, finish, until
 
 P = "/etcd3-python/"
 CALL_S = 5
