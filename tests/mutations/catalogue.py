@@ -12,6 +12,7 @@ from mutation import Mutation
 from owed import OWED
 from told import TOLD
 from upkeep import UPKEEP
+from v2 import V2
 from watches import WATCHES
 
 CATALOGUE = (
@@ -277,5 +278,6 @@ CATALOGUE = (
     *OWED,
     *TOLD,
     *UPKEEP,
+    *V2,
     *WATCHES,
 )

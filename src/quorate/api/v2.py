@@ -88,7 +88,8 @@ class V2Api:
             return self._refuse(exchange, refused)
         if asked.change is not None:
             return service.v2_change(asked.change, done)
-        return service.v2_get(asked.path, done, recursive=asked.recursive, quorum=asked.quorum)
+        return service.v2_get(v2_pb2.V2Get(
+            path=asked.path, recursive=asked.recursive, quorum=asked.quorum), done)
 
     def _answer(self, exchange: Exchange, response: v2_pb2.V2Response, *, silent: bool) -> None:
         new = response.action == "create" or (

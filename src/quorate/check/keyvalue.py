@@ -14,7 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc
+from quorate.wire._generated import kv_pb2, rpc_pb2 as rpc, v2_pb2 as v2
 
 Request = rpc.PutRequest | rpc.DeleteRangeRequest | rpc.RangeRequest | rpc.TxnRequest
 Response = (rpc.PutResponse | rpc.DeleteRangeResponse | rpc.RangeResponse | rpc.TxnResponse)
@@ -40,6 +40,8 @@ class State:
 
     revision: int = 1
     kvs: dict[bytes, kv_pb2.KeyValue] = field(default_factory=dict)
+    ttls: dict[int, int] = field(default_factory=dict)
+    """Seconds, of leases that v2 made (v2.py)."""
     _versions: dict[bytes, list[tuple[int, kv_pb2.KeyValue | None]]] = field(default_factory=dict)
 
     def at(self, revision: int) -> dict[bytes, kv_pb2.KeyValue]:
@@ -73,9 +75,11 @@ def execute(state: State, request: Question) -> tuple[Answer, list[Change]]:
     return draft.run(request), draft.changes
 
 
-def is_serializable(request: Question) -> bool:
+def is_serializable(request: Question | v2.V2Request | v2.V2Get) -> bool:
     """Whether the answer may be as old as the member that gives it: of a transaction, if it
     consists of nothing but such ranges (etcd's isTxnSerializable)."""
+    if isinstance(request, v2.V2Get):
+        return not request.quorum
     if isinstance(request, rpc.RangeRequest):
         return request.serializable
     if isinstance(request, rpc.TxnRequest):

@@ -24,10 +24,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quorate.check.keyvalue import (
-    Answer, Change, Impossible, Question, State, execute, is_serializable,
-)
+from quorate.check import keyvalue, v2
+from quorate.check.keyvalue import Change, Impossible, State, is_serializable
 from quorate.check.linearizability import NEVER
+from quorate.wire._generated.v2_pb2 import V2Response
+
+Question = keyvalue.Question | v2.Request
+Answer = keyvalue.Answer | V2Response
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +79,8 @@ class _Judge:
                 return self._wrong
             writer = self._writer(state, revision, changes)
             state.advance(changes)
+            if writer is not None:
+                v2.learn(state, writer.request)
             self._reads(state, writer)
         late = [revision for revision in self._at if revision > state.revision]
         self._wrong += [f"{_name(call)} was served at a revision that no event has"
@@ -83,7 +88,7 @@ class _Judge:
         return self._wrong
 
     def _writer(self, state: State, revision: int, changes: list[Change]) -> Call | None:
-        """The acknowledged write at this revision; says so if nothing explains the events."""
+        """The write at this revision; says so if nothing explains the events."""
         fitting = [call for call in self._at[revision]
                    if not is_serializable(call.request) and _fits(state, call, changes)]
         if len(fitting) > 1:
@@ -99,7 +104,7 @@ class _Judge:
         for call in self._unknown:
             if self._floor[call] < revision and _same(_effects(state, call), changes):
                 self._unknown.remove(call)
-                return None
+                return call
         self._wrong.append(f"nothing explains revision {revision}: {_describe(changes)}")
         return None
 
@@ -109,7 +114,7 @@ class _Judge:
             if call is writer or call.response is None:
                 continue
             try:
-                answer, changes = execute(state, call.request)
+                answer, changes = _execute(state, call.request)
             except Impossible as why:
                 self._wrong.append(f"{_name(call)} was answered, although {why}")
                 continue
@@ -144,7 +149,7 @@ def _floors(calls: list[Call]) -> dict[Call, int]:
 
 def _fits(state: State, call: Call, changes: list[Change]) -> bool:
     try:
-        answer, effects = execute(state, call.request)
+        answer, effects = _execute(state, call.request)
     except Impossible:
         return False
     return bool(effects) and _same(effects, changes) and call.response is not None and _equal(
@@ -153,7 +158,7 @@ def _fits(state: State, call: Call, changes: list[Change]) -> bool:
 
 def _effects(state: State, call: Call) -> list[Change]:
     try:
-        return execute(state, call.request)[1]
+        return _execute(state, call.request)[1]
     except Impossible:
         return []
 
@@ -162,20 +167,27 @@ def _same(one: list[Change], other: list[Change]) -> bool:
     return sorted(one, key=lambda c: c.key) == sorted(other, key=lambda c: c.key)
 
 
+def _execute(state: State, request: Question) -> tuple[Answer, list[Change]]:
+    if isinstance(request, v2.Request):
+        return v2.execute(state, request)
+    return keyvalue.execute(state, request)
+
+
 def _equal(model: Answer, told: Answer) -> bool:
     """Equal but for the header, which the model does not know; those of the parts of a
     transaction it does."""
     model.header.CopyFrom(told.header)
+    if isinstance(model, V2Response) and isinstance(told, V2Response):
+        return v2.blurred(model) == v2.blurred(told)
     return model == told
 
 
 def _is_end_of_lease(state: State, changes: list[Change]) -> bool:
-    """Whether these are all keys of one lease, deleted together."""
-    leases = {state.kvs[key].lease if key in state.kvs else 0 for key, _ in changes}
-    if len(leases) != 1 or 0 in leases or any(kv is not None for _, kv in changes):
-        return False
-    lease = leases.pop()
-    return {key for key, _ in changes} == {k for k, kv in state.kvs.items() if kv.lease == lease}
+    """Whether these are all keys that end with one lease, deleted together."""
+    keys = {key for key, kv in changes if kv is None and key in state.kvs}
+    return len(keys) == len(changes) and any(
+        lease and v2.ends_with(state.kvs, lease) == keys
+        for lease in {state.kvs[key].lease for key in keys})
 
 
 def _name(call: Call) -> str:

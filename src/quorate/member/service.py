@@ -208,8 +208,8 @@ class Service(Protocol):
         """The last entry that is applied here."""
         ...
 
-    def v2_get(self, path: bytes, done: Done, *, recursive: bool, quorum: bool) -> None:
-        """A v2 read of a clean path, local unless `quorum`; `done` gets a V2Response."""
+    def v2_get(self, request: v2.V2Get, done: Done) -> None:
+        """A v2 read of a clean path; `done` gets a V2Response."""
         ...
 
     def v2_change(self, request: v2.V2Request, done: Done) -> None:

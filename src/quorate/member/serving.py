@@ -256,15 +256,15 @@ class MemberService:
         """See `Service.raft_index`."""
         return self._core.backend.applied.index
 
-    def v2_get(self, path: bytes, done: Done, *, recursive: bool, quorum: bool) -> None:
+    def v2_get(self, request: v2.V2Get, done: Done) -> None:
         """A v2 read."""
 
-        def read(_request: v2.V2Request) -> v2.V2Response:
-            response = self._machine.v2.get(path, recursive=recursive)
+        def read(request: v2.V2Get) -> v2.V2Response:
+            response = self._machine.v2.get(request.path, recursive=request.recursive)
             self._core.v2_watches.fill(response.node)
             return response
 
-        self._read_with(v2.V2Request(), read, done, serializable=not quorum)
+        self._read_with(request, read, done, serializable=not request.quorum)
 
     def v2_change(self, request: v2.V2Request, done: Done) -> None:
         """A v2 write."""

@@ -29,8 +29,9 @@ from google.protobuf.message import Message as Proto
 from quorate.check.keyvalue import is_serializable, within
 from quorate.check.linearizability import NEVER
 from quorate.check.revisions import EventLog
+from quorate.check.v2 import LEASE
 from quorate.state.errors import Problem
-from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated import rpc_pb2 as rpc, v2_pb2 as v2
 
 
 class Asked(NamedTuple):
@@ -146,6 +147,8 @@ class Answers:
             case Problem.DUPLICATE_KEY:
                 explained = isinstance(request, rpc.TxnRequest) and (
                     _changes_twice(request.success) or _changes_twice(request.failure))
+            case _ if problem.name.startswith("V2_"):
+                explained = isinstance(request, v2.V2Request | v2.V2Get)
             case _:
                 explained = True
         return [] if explained else [f"{_name(asked)} was refused with {problem.name}, for no "
@@ -158,12 +161,12 @@ class Answers:
         wrong = [] if self.revision <= newest else [
             f"revision {self.revision} was told; the newest is {newest}"]
         wrong += [f"lease {lease_id:x} was told of, which nobody asked for"
-                  for lease_id in sorted(self._listed - self.leases)]
+                  for lease_id in sorted(self._listed - self.leases) if not is_ttl(lease_id)]
         for revision, changes in log:
             wrong += [f"revision {revision} hangs {change.key!r} on lease {change.kv.lease:x}, "
                       f"which nobody asked for" for change in changes
                       if change.kv is not None and change.kv.lease
-                      and change.kv.lease not in self.leases]
+                      and change.kv.lease not in self.leases and not is_ttl(change.kv.lease)]
         wrong += [f"{_name(asked)} was refused for want of space, without an alarm"
                   for asked in self._cramped if asked.at > steady_since]
         present = _presence(log, {key for missing in self._missing for key in missing.keys})
@@ -237,7 +240,14 @@ def puts(request: Proto) -> Iterator[rpc.PutRequest]:
 
 def takes_space(request: Proto) -> bool:
     """Whether there may be a put in it, or a lease."""
+    if isinstance(request, v2.V2Request):
+        return request.method != v2.V2Request.DELETE
     return isinstance(request, rpc.LeaseGrantRequest) or any(puts(request))
+
+
+def is_ttl(lease_id: int) -> bool:
+    """Whether it is a lease of v2, which is asked for without its id."""
+    return lease_id >> 48 == LEASE >> 48
 
 
 def _changes_twice(ops: Iterable[rpc.RequestOp]) -> bool:

@@ -16,7 +16,9 @@ from dataclasses import replace
 
 from google.protobuf.message import Message as Proto
 
+from quorate.check import v2
 from quorate.check.keyvalue import Request, Response
+from quorate.check.leases import LeaseHistory
 from quorate.check.linearizability import NEVER
 from quorate.check.revisions import Call
 from quorate.sim.answers import Answers, Asked, takes_space
@@ -27,8 +29,10 @@ from quorate.sim.member import SimMember
 from quorate.sim.plan import Plan
 from quorate.sim.questions import Questions
 from quorate.sim.requests import serve
+from quorate.sim.v2grammar import V2Grammar
 from quorate.state.errors import Problem, Refused
 from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated.v2_pb2 import V2Response
 
 ANSWER_S_MAX = 10.0
 """A client that hears nothing for this long goes on; its member may have crashed."""
@@ -45,7 +49,7 @@ DOUBTFUL = (Problem.TIMED_OUT, Problem.TIMED_OUT_LEADER_LOST, Problem.STOPPED)
 LEGITIMATE = (
     Problem.NO_LEADER, Problem.TOO_MANY_REQUESTS, Problem.LEASE_NOT_FOUND, Problem.KEY_NOT_FOUND,
     Problem.COMPACTED, Problem.FUTURE_REVISION, Problem.DUPLICATE_KEY, Problem.LEASE_EXISTS,
-    *DOUBTFUL)
+    *DOUBTFUL, *(problem for problem in Problem if problem.name.startswith("V2_")))
 """Anything else is wrong; of these, what is sure must be explained (answers.py)."""
 
 
@@ -74,6 +78,8 @@ class Client:
         limited = plan.upkeep is not None and plan.upkeep.quota_bytes
         self._legitimate = {*LEGITIMATE, *((Problem.NO_SPACE,) if limited else ())}
         self.holder = Holder(name, clock, rng, self.ask, plan)
+        self._v2_share = plan.v2
+        self._v2 = V2Grammar(name, plan.stream(f"v2 {name}"), plan.clients, plan.ttl_factor)
         self._grammar = Grammar(name, rng, plan.clients, self.holder.any_lease, answers)
         self._questions = Questions(clock, rng, self.ask, plan, answers, self.holder)
 
@@ -81,6 +87,11 @@ class Client:
     def complaints(self) -> list[str]:
         """What was wrong with single answers."""
         return self.wrong + self.holder.wrong + self._questions.wrong
+
+    @property
+    def histories(self) -> list[LeaseHistory]:
+        """Every lease that this client ever had."""
+        return self.holder.histories + self._v2.histories
 
     def start(self) -> None:
         """Begin to work."""
@@ -105,6 +116,8 @@ class Client:
             self._questions.make_room(member)
         elif self._only_puts:
             self.ask(member, self._grammar.put())
+        elif self._v2_share and self._rng.random() < self._v2_share:
+            self.ask(member, self._v2.draw())
         elif choice < QUESTIONS:
             self._questions.act(member)
         elif choice >= QUESTIONS + self._leases:
@@ -117,8 +130,10 @@ class Client:
     ) -> None:
         """Ask, record and judge what becomes of it, give it to `handle`, and go on."""
         asked = self._answers.ask(request, member.id, member.life, self._clock.now)
-        if isinstance(request, Request):
+        if isinstance(request, Request | v2.Request):
             self.calls.append(Call(self.name, asked.at, NEVER, request, None))
+        if isinstance(request, v2.Request):
+            self._v2.asked(request, asked.at)
         turn, alarm_changes = self._turn, member.disk.backend.alarm_changes
         full = False
 
@@ -147,7 +162,10 @@ class Client:
         assert member.stable is not None
         self.wrong += self._answers.answered(
             asked, response, now, member.stable.initial_state()[0].term)
-        if isinstance(response, Response):
+        if isinstance(response, V2Response):
+            assert isinstance(asked.request, v2.Request)
+            self._v2.answered(asked.request, response, asked.at, now)
+        if isinstance(response, Response | V2Response):
             self._grammar.learn(response)
             self.calls[-1] = replace(self.calls[-1], returned=now, response=response)
         elif isinstance(response, rpc.LeaseTimeToLiveResponse) and response.TTL >= 0:
@@ -166,8 +184,10 @@ class Client:
                               f"{self._clock.now:.3f}, for no reason")
         if problem in DOUBTFUL:
             return
-        if isinstance(asked.request, Request):
+        if isinstance(asked.request, Request | v2.Request):
             self.calls.pop()
+        if isinstance(asked.request, v2.Request):
+            self._v2.settled(asked.request)
         assert member.core is not None
         self.wrong += self._answers.refused(
             asked, problem, member.core.machine.revision,

@@ -88,7 +88,7 @@ def judge_clients(
     histories = [h for access in nodes for h in access.leases.values()]
     for client in clients:
         client.holder.finish()
-        histories += client.holder.histories
+        histories += client.histories
     for history in histories:
         leases.complete(history, until)
 

@@ -49,6 +49,8 @@ TIGHT_RUNS = 0.25
 UPKEEP_RUNS = 0.25
 """Share of the seeds whose members have a tiny quota, compact by themselves, or both."""
 
+V2_SHARES = (0.0, 0.0, 0.2, 0.6)
+
 SCHEDULES = 6
 """Of bare nodes in every seed of the swarm: about a third of its time."""
 
@@ -151,6 +153,8 @@ class Plan:
     """Chance that a peer notices a crash by its connection rather than by silence."""
     ha: HaSettings | None = None
     upkeep: UpkeepSettings | None = None
+    v2: float = 0.0
+    """Share of requests that are v2's."""
     schedules: int = 0
     """How many of each kind (schedules.py) run before the cluster, from `first_schedule` on."""
     first_schedule: int = 0
@@ -198,7 +202,8 @@ def draw(seed: int, profile: str = "swarm", members: int | None = None) -> Plan:
     """The plan of a seed."""
     plan = _DRAWS[profile](random.Random(f"{seed}/plan/{profile}"), seed)
     if profile in ("swarm", "long", "excess"):
-        plan = replace(plan, upkeep=_upkeep(plan.stream("upkeep")))
+        plan = replace(plan, upkeep=_upkeep(plan.stream("upkeep")),
+                       v2=plan.stream("v2").choice(V2_SHARES))
     if members is not None:
         plan = replace(plan, members=members, zones=min(plan.zones, members))
     return plan

@@ -52,8 +52,9 @@ class Questions:
         """Delete some keys, or compact what is past."""
         client = self.rng.randrange(self.plan.clients)
         if self.rng.random() < 0.5:
+            v2 = "/" if self.plan.v2 and self.rng.random() < self.plan.v2 else ""
             self.ask(member, rpc.DeleteRangeRequest(
-                key=f"c{client}/".encode(), range_end=f"c{client}0".encode()))
+                key=f"{v2}c{client}/".encode(), range_end=f"{v2}c{client}0".encode()))
         else:
             self.ask(member, rpc.CompactionRequest(revision=self._revision()))
 

@@ -40,6 +40,16 @@ class V2Request(_message.Message):
     prev_index: int
     def __init__(self, method: _Optional[_Union[V2Request.Method, str]] = ..., path: _Optional[bytes] = ..., value: _Optional[bytes] = ..., dir: _Optional[bool] = ..., recursive: _Optional[bool] = ..., refresh: _Optional[bool] = ..., ttl: _Optional[int] = ..., prev_exist: _Optional[bool] = ..., prev_value: _Optional[bytes] = ..., prev_index: _Optional[int] = ...) -> None: ...
 
+class V2Get(_message.Message):
+    __slots__ = ("path", "recursive", "quorum")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    QUORUM_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    recursive: bool
+    quorum: bool
+    def __init__(self, path: _Optional[bytes] = ..., recursive: _Optional[bool] = ..., quorum: _Optional[bool] = ...) -> None: ...
+
 class V2Node(_message.Message):
     __slots__ = ("key", "dir", "value", "nodes", "created_index", "modified_index", "lease", "ttl", "left_ms")
     KEY_FIELD_NUMBER: _ClassVar[int]
