@@ -19,6 +19,7 @@ from functools import partial
 
 from google.protobuf.message import Message as Proto
 
+from quorate.check import v2
 from quorate.check.keyvalue import Request, Response
 from quorate.check.leases import LeaseHistory, Renewal
 from quorate.check.linearizability import NEVER
@@ -29,8 +30,10 @@ from quorate.sim.clock import Clock
 from quorate.sim.member import SimMember
 from quorate.sim.process import Pause, Signal, Steps
 from quorate.sim.requests import serve
+from quorate.sim.ttls import Ttls
 from quorate.state.errors import Refused
 from quorate.wire._generated import rpc_pb2 as rpc
+from quorate.wire._generated.v2_pb2 import V2Request, V2Response
 
 LATENCY_S = (0.0002, 0.001)
 """One way between a node and a member; every node has its own."""
@@ -57,6 +60,7 @@ class Access:
         self.leases: dict[int, LeaseHistory] = {}
         self.asked: set[int] = set()
         """Leases that it asked for, granted or not."""
+        self.ttls = Ttls(name)
         self._name = name
         self._clock = clock
         self._latency_s = rng.uniform(*LATENCY_S)
@@ -92,6 +96,8 @@ class Access:
         signal, sending = Signal(), Renewal(self._clock.now, NEVER, False)
         if isinstance(request, rpc.LeaseGrantRequest):
             self.asked.add(request.ID)
+        elif isinstance(request, V2Request):
+            self.ttls.asked(request, sending.sent)
         self._open[signal] = member_id
 
         def call(member: SimMember) -> None:
@@ -120,9 +126,14 @@ class Access:
             sending.acknowledged = isinstance(
                 answer, rpc.LeaseKeepAliveResponse) and answer.TTL > 0
             self.leases[request.ID].renewals.append(sending)
-        elif isinstance(request, Request) and answered:
+        elif isinstance(request, Request | v2.Request) and answered:
             self.calls.append(Call(self._name, sending.sent, sending.returned, request,
-                                   answer if isinstance(answer, Response) else None))
+                                   answer if isinstance(answer, Response | V2Response) else None))
+        if isinstance(request, V2Request):
+            if isinstance(answer, V2Response):
+                self.ttls.answered(request, answer.node, sending.sent, sending.returned)
+            elif not answered:
+                self.ttls.settled(request)
 
     def watch(self, member_id: int, request: rpc.WatchCreateRequest, stream: Stream) -> None:
         """Open a watch; its responses and its end come to the stream."""

@@ -91,7 +91,7 @@ class Client:
     @property
     def histories(self) -> list[LeaseHistory]:
         """Every lease that this client ever had."""
-        return self.holder.histories + self._v2.histories
+        return self.holder.histories + self._v2.ttls.histories
 
     def start(self) -> None:
         """Begin to work."""
@@ -187,7 +187,7 @@ class Client:
         if isinstance(asked.request, Request | v2.Request):
             self.calls.pop()
         if isinstance(asked.request, v2.Request):
-            self._v2.settled(asked.request)
+            self._v2.refused(asked.request)
         assert member.core is not None
         self.wrong += self._answers.refused(
             asked, problem, member.core.machine.revision,

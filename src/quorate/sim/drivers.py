@@ -1,17 +1,15 @@
-"""Patroni's two drivers in the model: which requests each operation of the HA loop makes.
+"""Patroni's drivers in the model: which requests each operation of the HA loop makes.
 
-`Etcd3` keeps a cache fed by a watch, one lease a node, and writes the leader key once; `Etcd`
-reads the whole tree every loop and writes leader and member keys with a TTL of their own, each of
-which is a lease here, as it is in quorate's v2 API. Keys, compares and fallbacks as Patroni 4.1
-has them (dcs/etcd3.py, dcs/etcd.py; contract §1, §2.2).
+That for v3 keeps a cache fed by a watch and one lease a node, and writes the leader key once. Keys,
+compares and fallbacks as Patroni 4.1 has them (dcs/etcd3.py; contract §2.2).
 
-Not here: failures of requests (dcs.py), when operations happen (patroni.py).
+Not here: the driver for v2 (v2driver.py), failures of requests (dcs.py), when operations happen
+(patroni.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -303,79 +301,6 @@ class Etcd3(Driver):
         woken = yield Pause(seconds + (REPLICA_PATIENCE_S if follows else 0.0), self.woken)
         self.woken.clear()
         return woken is not None
-
-
-@dataclass(slots=True)
-class Etcd(Driver):
-    """The driver for v2, on leases and transactions that do what its requests do."""
-
-    leases: dict[bytes, int] | None = None
-
-    def get_cluster(self) -> Steps[View]:
-        """The whole tree, from whichever member."""
-        try:
-            answer = yield from self.ask(_RANGE, self.client.retry())
-        except RequestFailed as failure:
-            raise DcsError(str(failure)) from failure
-        assert isinstance(answer, rpc.RangeResponse)
-        return view({kv.key: kv for kv in answer.kvs})
-
-    def touch_member(self, known: View) -> Steps[bool]:
-        """PUT with a TTL, every loop, once."""
-        try:
-            yield from self._set(MEMBERS + self.name.encode(), b"{}", None, None)
-        except (RequestFailed, DcsError):
-            return False
-        return True
-
-    def update_leader(self, known: View) -> Steps[bool]:
-        """Compare and swap with a TTL; if there is no key, create it."""
-        retry, owner = self.client.retry(), self.name.encode()
-        try:
-            answer = yield from self._set(LEADER, owner, _value(LEADER, self.name), retry)
-            if answer.succeeded or answer.responses[0].response_range.kvs:
-                return answer.succeeded
-            return (yield from self.acquire())
-        except RequestFailed:
-            return False
-
-    def acquire(self) -> Steps[bool]:
-        """PUT if it is not there."""
-        try:
-            answer = yield from self._set(
-                LEADER, self.name.encode(), _absent(LEADER), self.client.retry())
-        except RequestFailed:
-            return False
-        return answer.succeeded
-
-    def _set(
-        self, key: bytes, value: bytes, compare: rpc.Compare | None, retry: Retry | None
-    ) -> Steps[rpc.TxnResponse]:
-        """A key with a lease of its own; the lease before ends with nothing bound to it."""
-        grant = rpc.LeaseGrantRequest(ID=self.client.rng.getrandbits(62) | 1,
-                                      TTL=self.client.settings.ttl_s)
-        yield from self.ask(grant, retry)
-        put = rpc.PutRequest(key=key, value=value, lease=grant.ID)
-        return (yield from self.txn(rpc.TxnRequest(
-            compare=[compare] if compare is not None else [],
-            success=[rpc.RequestOp(request_put=put)],
-            failure=[rpc.RequestOp(request_range=rpc.RangeRequest(key=key))]), retry))
-
-    def watch(self, known: View, seconds: float, *, follows: bool) -> Steps[bool]:
-        """Replicas watch the leader key, one request a loop; who leads just waits."""
-        if not follows or seconds < 1.0:
-            woken = yield Pause(seconds, self.woken)
-            self.woken.clear()
-            return woken is not None
-        changed = Signal()
-        stream = Stream(lambda response: changed.set() if response.events else None)
-        self.client.access.watch(self.client.base, rpc.WatchCreateRequest(key=LEADER), stream)
-        woken = yield Pause(seconds + REPLICA_PATIENCE_S, changed)
-        self.client.access.close(stream)
-        return woken is not None
-
-
-DRIVERS: dict[str, Callable[[str, StoreClient, Signal], Driver]] = {"etcd3": Etcd3, "etcd": Etcd}
 
 
 def _absent(key: bytes) -> rpc.Compare:

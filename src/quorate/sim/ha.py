@@ -18,13 +18,15 @@ from typing import NamedTuple
 from quorate.sim.access import Access
 from quorate.sim.clock import Clock
 from quorate.sim.dcs import StoreClient
-from quorate.sim.drivers import DRIVERS
+from quorate.sim.drivers import Driver, Etcd3
 from quorate.sim.member import SimMember
 from quorate.sim.patroni import REBOOT_S, Node
 from quorate.sim.plan import HaSettings, Plan
 from quorate.sim.postgres import Server
 from quorate.sim.process import Signal
+from quorate.sim.v2driver import Etcd
 
+DRIVERS: dict[str, type[Driver]] = {"etcd3": Etcd3, "etcd": Etcd}
 BOOT_S = 1.0
 SETTLE_LOOPS = 6
 """Loops, after the longest lock has run out, until everything must be well again."""

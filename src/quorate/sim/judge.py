@@ -57,8 +57,10 @@ class LeaseWatch:
             self._taken[forward.id] = now
 
     def complete(self, history: LeaseHistory, until: float) -> None:
-        """Add what was seen here until that moment."""
-        history.ended, history.observed_until = self.ended.get(history.id), until
+        """Add what was seen here until that moment. Who applies much in one turn may show a lease
+        of v2 never, or not any more: it is replaced by the next write."""
+        history.ended = self.ended.get(history.id)
+        history.observed_until = until if history.id in self.known else 0.0
         for renewal in history.renewals:
             renewal.taken = max(renewal.taken, self._taken[history.id])
 
@@ -85,7 +87,8 @@ def judge_clients(
             for session in interest.sessions:
                 wrong += judge_watch(session, index, compacted=answers.compacting)
             wrong += judge_resumption(interest.sessions, index)
-    histories = [h for access in nodes for h in access.leases.values()]
+    histories = [h for access in nodes
+                 for h in (*access.leases.values(), *access.ttls.histories)]
     for client in clients:
         client.holder.finish()
         histories += client.histories

@@ -1,18 +1,16 @@
-"""Draws the v2 requests of a simulated client, and keeps what its TTLs promise.
+"""Draws the v2 requests of a simulated client.
 
 Keys are below a directory of each client, which others read, compare, change and delete, too; those
-with a TTL are below another, which is its client's alone, so that it knows when each of their
-leases was renewed, or given up by its next write. Values are nobody else's.
+with a TTL are below another, which is its client's alone. Values are nobody else's.
 
-Not here: who asks, and what is recorded (client.py), v3 requests (grammar.py).
+Not here: who asks, and what is recorded (client.py), what TTLs promise (ttls.py), v3 (grammar.py).
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 
-from quorate.check.leases import LeaseHistory, Renewal
+from quorate.sim.ttls import Ttls
 from quorate.wire._generated import v2_pb2 as v2
 
 NAMES = (b"a", b"b", b"d/a", b"d/b", b"d/e/a", b"_h")
@@ -26,18 +24,13 @@ class V2Grammar:
     """Of the client called `name`, one of `clients`."""
 
     def __init__(self, name: str, rng: random.Random, clients: int, ttl_factor: int) -> None:
-        self.histories: list[LeaseHistory] = []
-        """Of the leases that were TTLs."""
+        self.ttls = Ttls(name)
         self._name = name
         self._rng = rng
         self._clients = clients
         self._ttl_factor = ttl_factor
         self._count = 0
         self._seen: dict[bytes, v2.V2Node] = {}
-        self._lives: dict[bytes, LeaseHistory] = {}
-        """By path, until it is written again."""
-        self._open: Counter[bytes] = Counter()
-        """Writes that may yet take place, by path."""
 
     def draw(self) -> v2.V2Request | v2.V2Get:
         """Any request."""
@@ -49,35 +42,23 @@ class V2Grammar:
         return self._change(self._path())
 
     def asked(self, request: v2.V2Request | v2.V2Get, now: float) -> None:
-        """What ends the lease of a TTL may do so from now on."""
-        if isinstance(request, v2.V2Get):
-            return
-        self._open[_timed_path(request.path)] += 1
-        below = request.path + b"/"
-        for path in [path for path in self._lives
-                     if path == request.path or path.startswith(below)]:
-            self._lives.pop(path).revoked_at = now
-
-    def settled(self, request: v2.V2Request | v2.V2Get) -> None:
-        """It was answered, or refused for sure."""
+        """It is sent."""
         if isinstance(request, v2.V2Request):
-            self._open[_timed_path(request.path)] -= 1
+            self.ttls.asked(request, now)
+
+    def refused(self, request: v2.V2Request | v2.V2Get) -> None:
+        """For sure."""
+        if isinstance(request, v2.V2Request):
+            self.ttls.settled(request)
 
     def answered(self, request: v2.V2Request | v2.V2Get, response: v2.V2Response,
                  sent: float, now: float) -> None:
-        """Later compares are with what was answered; a TTL has begun."""
-        self.settled(request)
+        """Later compares are with what was answered."""
         node = response.node
         self._seen |= {one.key: one for one in (node, *node.nodes)}
-        if isinstance(request, v2.V2Request) and request.HasField("ttl"):
-            history = LeaseHistory(self._name, node.lease, request.ttl,
-                                   [Renewal(sent, now, True)])
-            self.histories.append(history)
+        if isinstance(request, v2.V2Request):
             own = node.key.startswith(f"/{self._name}-ttl/".encode())
-            if own and not self._open[_timed_path(node.key)]:
-                self._lives[node.key] = history
-            else:
-                history.revoked_at = sent  # anybody may write it, or an earlier write may come
+            self.ttls.answered(request, node, sent, now, alone=own)
 
     def _path(self) -> bytes:
         client = self._rng.randrange(self._clients)
@@ -162,8 +143,3 @@ class V2Grammar:
                 request.prev_exist = True
             return request
         return R(path=path, value=self._value(), ttl=self._ttl_s())
-
-
-def _timed_path(path: bytes) -> bytes:
-    """The path with a TTL that this is, or is in."""
-    return b"/".join(path.split(b"/")[:3])
