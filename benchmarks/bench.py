@@ -1,10 +1,10 @@
 """quorate beside stock etcd, in one run, interleaved. `scripts/bench` runs it.
 
-Scenarios: put and range over JSON at 1, 16 and 64 connections, over gRPC at 1x1, 16x1 and 4x64
-(connections x streams); serializable ranges, transactions and keep-alives over gRPC; one member and
-three (load at the leader); idle memory; start to first write; leader killed to first write. Both
-sync to the same disk. After each round the revision must have advanced by as many writes as h2load
-counted successes. Watches have a command of their own, scripts/watchers.
+Scenarios: put and range over JSON, and PUT and GET of v2, at 1, 16 and 64 connections, over gRPC at
+1x1, 16x1 and 4x64 (connections x streams); serializable ranges, transactions and keep-alives over
+gRPC; one member and three (load at the leader); idle memory; start to first write; leader killed
+to first write. Both sync to the same disk. After each round the revision must have advanced by as
+many writes as h2load counted successes. Watches have a command of their own, scripts/watchers.
 
 Figures are ratios quorate / etcd per pair of rounds: median, and the least and greatest.
 """
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +38,12 @@ LEASE = 7
 
 @dataclass(frozen=True)
 class Operation:
-    """A request over gRPC, over JSON if it has a path there, in these shapes (connections and
-    streams of each)."""
+    """A request over gRPC, over JSON if it has a path there, or of v2 if it has none of both, in
+    these shapes (connections and streams of each)."""
 
     name: str
-    method: str
-    message: Message
+    method: str = ""
+    message: Message | None = None
     writes: bool = False
     gateway: str = ""
     grpc_shapes: tuple[tuple[int, int], ...] = ((16, 1), (4, 64))
@@ -50,6 +51,9 @@ class Operation:
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Protocols and shapes."""
+        if self.message is None:
+            yield from (("v2", shape) for shape in self.json_shapes)
+            return
         if self.gateway:
             yield from (("JSON", shape) for shape in self.json_shapes)
         yield from (("gRPC", shape) for shape in self.grpc_shapes)
@@ -68,6 +72,8 @@ OPERATIONS = (
                              result=rpc.Compare.GREATER, version=0)],
         success=[rpc.RequestOp(request_put=PUT), rpc.RequestOp(request_range=RANGE)]), True),
     Operation("keep-alive", "Lease/LeaseKeepAlive", rpc.LeaseKeepAliveRequest(ID=LEASE)),
+    Operation("PUT", writes=True),
+    Operation("GET"),
 )
 
 PROGRAMS = {"quorate": [sys.executable, "-m", "quorate.cli.serve"], "etcd": ["etcd"]}
@@ -84,7 +90,7 @@ class Pair:
             home = directory / f"{kind}-{count}"
             home.mkdir()
             self.clusters[kind] = make_cluster(
-                home, count, program=program, extra=("--log-level=error",))
+                home, count, program=program, extra=("--log-level=error", "--enable-v2"))
             self.clusters[kind].start()
         self.ports = {k: c.leader().client_port for k, c in self.clusters.items()}
         for kind, cluster in self.clusters.items():
@@ -92,7 +98,10 @@ class Pair:
             client.put(KEY, VALUE)
             client.call("/v3/lease/grant", {"ID": LEASE, "TTL": 3600})
             client.close()
-            self.ports[kind] = cluster.leader().client_port
+            port = self.ports[kind] = cluster.leader().client_port
+            urllib.request.urlopen(urllib.request.Request(
+                f"http://127.0.0.1:{port}/v2/keys{KEY}", f"value={VALUE}".encode(),
+                method="PUT")).close()
 
     def stop(self) -> None:
         """Kill all."""
@@ -105,7 +114,12 @@ def h2load(port: int, protocol: str, operation: Operation, shape: tuple[int, int
     """(requests a second, successes, latencies in µs)."""
     connections, streams = shape
     body = directory / f"{protocol}-{operation.name}"
-    if protocol == "JSON":
+    if operation.message is None:
+        body.write_text(f"value={VALUE}" if operation.writes else "")
+        how = ["--h1", "-H", f":method: {operation.name}",
+               "-H", "content-type: application/x-www-form-urlencoded",
+               f"http://127.0.0.1:{port}/v2/keys{KEY}"]
+    elif protocol == "JSON":
         body.write_bytes(gateway.encode(operation.message))
         how = ["--h1", "-H", "content-type: application/json",
                f"http://127.0.0.1:{port}/v3/{operation.gateway}"]
@@ -116,7 +130,8 @@ def h2load(port: int, protocol: str, operation: Operation, shape: tuple[int, int
                f"http://127.0.0.1:{port}/etcdserverpb.{operation.method}"]
     with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
         done = subprocess.run(
-            ["h2load", "-n", str(requests), "-c", str(connections), "-d", str(body),
+            ["h2load", "-n", str(requests), "-c", str(connections),
+             *(["-d", str(body)] if body.stat().st_size else []),
              f"--log-file={log.name}", *how], capture_output=True, text=True, check=True)
         latencies = [int(line.split("\t")[2]) for line in log]
     rate = re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)
@@ -126,10 +141,13 @@ def h2load(port: int, protocol: str, operation: Operation, shape: tuple[int, int
     return float(rate[1]), int(good[1]), latencies
 
 
-def revision(port: int) -> int:
-    """The store's revision, by a linearizable read."""
+def revision(port: int, protocol: str) -> int:
+    """The store's revision, or its index as v2 has it, by a linearizable read."""
     from harness import JsonClient
 
+    if protocol == "v2":
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/keys?quorum=true") as answer:
+            return int(answer.headers["X-Etcd-Index"])
     client = JsonClient(port)
     try:
         return int(client.get("none")["header"]["revision"])
@@ -145,10 +163,10 @@ def load(pair: Pair, protocol: str, operation: Operation, shape: tuple[int, int]
     for number in range(rounds + 1):
         for kind in PROGRAMS if number % 2 else reversed(PROGRAMS):
             port = pair.ports[kind]
-            before = revision(port)
+            before = revision(port, protocol)
             rate, good, latencies = h2load(
                 port, protocol, operation, shape, requests, directory)
-            wrote = revision(port) - before
+            wrote = revision(port, protocol) - before
             if wrote != (good if operation.writes else 0):
                 raise RuntimeError(f"{kind}: {good} successes, but {wrote} revisions")
             if number:  # the first pair warms up
@@ -231,8 +249,8 @@ def mount_of(directory: Path) -> str:
                           capture_output=True, text=True, check=False).stdout.strip()
 
 
-def run_load(directory: Path, requests: int, rounds: int, note: Callable[[str], None]
-             ) -> list[str]:
+def run_load(directory: Path, requests: int, rounds: int, only: str,
+             note: Callable[[str], None]) -> list[str]:
     """Rows of the table of rates."""
     rows = []
     for count in (1, 3):
@@ -242,6 +260,8 @@ def run_load(directory: Path, requests: int, rounds: int, note: Callable[[str], 
             idle = {k: rss_mib(c) for k, c in pair.clusters.items()}
             for operation in OPERATIONS:
                 for protocol, shape in operation.shapes():
+                    if only not in f"{protocol} {operation.name}":
+                        continue
                     result = load(
                         pair, protocol, operation, shape, requests, rounds, directory)
                     rows.append(
@@ -262,6 +282,8 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few requests, one round")
+    parser.add_argument("--only", default="", metavar="TEXT",
+                        help='requests whose name contains this, as "v2" or "gRPC put"')
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"),
                         help="where the data directories go; not a tmpfs")
     options = parser.parse_args()
@@ -274,13 +296,15 @@ def main() -> int:
     try:
         version = subprocess.run(["etcd", "--version"], capture_output=True, text=True,
                                  check=True).stdout.split("\n")[0]
-        rows = run_load(directory, requests, rounds, note)
+        rows = run_load(directory, requests, rounds, options.only, note)
         print(f"Against {version}; data on {mount_of(directory)}; {rounds} pairs of rounds after "
               f"a warm-up; ratio = quorate / etcd: median (least–greatest).\n")
         print("| Members | Request | Connections × streams | etcd/s | quorate/s | Ratio "
               "| Ratio of p50 |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         print("\n".join(rows))
+        if options.only:
+            return 0
         print("\n| Seconds | etcd | quorate |\n| --- | --- | --- |")
         for title, measure in (
                 ("start of one member to first write",

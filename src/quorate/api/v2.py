@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from google.protobuf.message import Message as Proto
 
@@ -25,6 +26,10 @@ from quorate.wire._generated import rpc_pb2 as rpc, v2_pb2
 KEYS = "/v2/keys"
 METHODS = ("HEAD", "GET", "PUT", "POST", "DELETE")
 FORM = "application/x-www-form-urlencoded"
+TOLD_BYTES_MAX = 1 << 20
+"""Of answers that are kept, and of what asked for them; a larger one is kept alone."""
+READS_KEPT = 512
+"""Requests to read whose meaning is remembered; their lines have a limit in net/http1.py."""
 
 
 class V2Api:
@@ -35,6 +40,9 @@ class V2Api:
         self._headers = headers
         self._members = MembersApi(service, headers)
         self._watches: set[_WatchExchange] = set()
+        self._told: dict[tuple[str, str], bytes] = {}
+        """Answers to local reads at revision `_told_at`, by path and query."""
+        self._told_at = self._told_bytes = self._repeated = 0
 
     def serve(self, request: Request, exchange: Exchange) -> None:
         """Serve one request."""
@@ -65,6 +73,8 @@ class V2Api:
         method = request.method
         if method not in METHODS:
             return not_allowed(exchange, METHODS, self._headers)
+        if method == "GET" and self._repeat(request, exchange):
+            return None
         try:
             asked = _read(request)
         except v2.BadForm as wrong:
@@ -76,7 +86,9 @@ class V2Api:
                 self._refuse(exchange, outcome)
             else:
                 assert isinstance(outcome, v2_pb2.V2Response)
-                self._answer(exchange, outcome, silent=asked.silent)
+                body = self._answer(exchange, outcome, silent=asked.silent)
+                if method == "GET" and not asked.quorum:
+                    self._remember(request, outcome.header.revision, body)
 
         if asked.wait:
             watch = _WatchExchange(exchange, self._index_headers, self._refuse,
@@ -91,12 +103,36 @@ class V2Api:
         return service.v2_get(v2_pb2.V2Get(
             path=asked.path, recursive=asked.recursive, quorum=asked.quorum), done)
 
-    def _answer(self, exchange: Exchange, response: v2_pb2.V2Response, *, silent: bool) -> None:
+    def _repeat(self, request: Request, exchange: Exchange) -> bool:
+        """Answer again what was asked since the last change, if it was."""
+        header = self._service.header()
+        if header.revision != self._told_at:
+            return False
+        body = self._told.get((request.path, request.query))
+        if body is None:
+            return False
+        self._repeated += 1
+        exchange.respond(200, body, headers=self._index_headers(header))
+        return True
+
+    def _remember(self, request: Request, revision: int, body: bytes) -> None:
+        """Unless it tells how much time is left."""
+        if revision != self._told_at or self._told_bytes > TOLD_BYTES_MAX:
+            self._told, self._told_at, self._told_bytes = {}, revision, 0
+        if b'"expiration":' not in body:
+            self._told[request.path, request.query] = body
+            self._told_bytes += len(body) + len(request.path) + len(request.query)
+
+    def _answer(
+        self, exchange: Exchange, response: v2_pb2.V2Response, *, silent: bool
+    ) -> bytes:
+        """The body that was sent."""
         new = response.action == "create" or (
             response.action == "set" and not response.HasField("prev_node"))
+        body = v2.answer(response, time.time(), silent=silent)
         exchange.respond(
-            201 if new else 200, v2.answer(response, time.time(), silent=silent),
-            headers=self._index_headers(response.header))
+            201 if new else 200, body, headers=self._index_headers(response.header))
+        return body
 
     def _refuse(self, exchange: Exchange, refused: Refused) -> None:
         if refused.problem in V2_UNANSWERED:
@@ -142,8 +178,12 @@ class V2Api:
         if request.method != "GET":
             return not_allowed(exchange, ("GET",), self._headers)
         service = self._service
-        told = {"self": service.v2_self, "leader": service.v2_leader,
-                "store": service.v2_counts}[of]()
+        told: Mapping[str, object] | None
+        if of == "store":
+            counts = service.v2_counts()
+            told = counts | {"getsSuccess": counts["getsSuccess"] + self._repeated}
+        else:
+            told = service.v2_self() if of == "self" else service.v2_leader()
         body = json.dumps(told or {"message": "not current leader"}, separators=(",", ":"))
         return exchange.respond(200 if told else 403, body.encode(), headers=self._headers)
 
@@ -207,16 +247,29 @@ class _WatchExchange:
 
 def _read(request: Request) -> v2.Asked:
     method = request.method
+    if method == "GET":
+        return _read_get(request.path, request.query)
     body = b""
     if method in ("PUT", "POST") and request.body:
         kind = request.headers.get("content-type", "").partition(";")[0]
         if kind.strip().lower() == FORM:
             body = request.body
-    form = v2.parse_form(body, request.query.encode("latin-1"))
-    path = v2.unescape(request.path[len(KEYS):].encode("latin-1"), plus=False)
-    return v2.read(method, v2.clean(path), form)
+    return _asked(method, request.path, body, request.query)
 
 
+@lru_cache(READS_KEPT)
+def _read_get(path: str, query: str) -> v2.Asked:
+    """Most clients ask the same again and again."""
+    return _asked("GET", path, b"", query)
+
+
+def _asked(method: str, path: str, body: bytes, query: str) -> v2.Asked:
+    form = v2.parse_form(body, query.encode("latin-1"))
+    key = v2.unescape(path[len(KEYS):].encode("latin-1"), plus=False)
+    return v2.read(method, v2.clean(key), form)
+
+
+@lru_cache(READS_KEPT)
 def _cleaned(path: str) -> str:
     """With a slash at the end if it had one."""
     encoded = path.encode("latin-1")

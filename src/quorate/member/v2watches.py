@@ -12,6 +12,7 @@ Not here: JSON and sockets (api/v2.py), what requests do (state/v2.py).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -88,7 +89,7 @@ class V2Watches:
         self._synced: dict[bytes, dict[V2Watch, None]] = {}
         self._behind: dict[V2Watch, None] = {}
         self._new: list[Event] = []
-        self._actions: dict[int, Action] = {}
+        self._actions: OrderedDict[int, Action] = OrderedDict()
         self.lagging = False
 
     def __len__(self) -> int:
@@ -164,7 +165,7 @@ class V2Watches:
     def _remember(self, revision: int, action: Action) -> None:
         self._actions[revision] = action
         if len(self._actions) > ACTIONS_KEPT:
-            del self._actions[next(iter(self._actions))]
+            self._actions.popitem(last=False)
 
     def _attach(self, watch: V2Watch) -> None:
         self._synced.setdefault(watch.path, {})[watch] = None

@@ -70,6 +70,8 @@ class Store:
         self.counts = Counts()
         self.keys = 0
         """Live ones."""
+        self.shape = 0
+        """Another number whenever a key has come or gone."""
         self.revision = FIRST_REVISION
         self.compact_revision = -1
         self.load()
@@ -80,6 +82,7 @@ class Store:
         self.compact_revision = int.from_bytes(compacted, "big") if compacted else -1
         self.revision = max(FIRST_REVISION, self.compact_revision)
         self.keys = self.backend.count(Bucket.LATEST)
+        self.shape += 1
         for key, _ in self.backend.scan(Bucket.KEY, b"", None, reverse=True):
             self.revision = max(self.revision, parse_revision_key(key)[0])
             break
@@ -191,7 +194,9 @@ class Write:
         """Set a key whose present state is `old`."""
         store, main, sub = self.store, self.store.revision + 1, len(self.events)
         create, version = (main, 1) if old is None else (old.create_revision, old.version + 1)
-        store.keys += old is None
+        if old is None:
+            store.keys += 1
+            store.shape += 1
         kv = kv_pb2.KeyValue(
             key=key, create_revision=create, mod_revision=main, version=version, value=value,
             lease=lease)
@@ -204,6 +209,7 @@ class Write:
     def delete(self, key: bytes) -> None:
         """Delete a live key."""
         self.store.keys -= 1
+        self.store.shape += 1
         backend, main, sub = self.store.backend, self.store.revision + 1, len(self.events)
         backend.put(
             Bucket.KEY, revision_key(main, sub, tombstone=True),

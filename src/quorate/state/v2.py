@@ -10,8 +10,7 @@ Not here: reading (v2tree.py), watches (member/v2watches.py), forms and JSON (wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from quorate.state.errors import Problem, Refused
@@ -52,15 +51,24 @@ class V2:
 
     def get(self, path: bytes, *, recursive: bool) -> v2.V2Response:
         """See `Tree.get`."""
-        with self._counted("gets"):
-            return self.tree.get(path, recursive=recursive)
+        try:
+            response = self.tree.get(path, recursive=recursive)
+        except Refused:
+            self.counts["getsFail"] += 1
+            raise
+        self.counts["getsSuccess"] += 1
+        return response
 
     def change(self, request: v2.V2Request) -> Change:
         """Carry out a request; raises Refused before anything is changed."""
         change = Change(v2.V2Response(refresh=request.refresh), Write.begin(self._store))
         name, step = self._step(request)
-        with self._counted(name):
+        try:
             step(request, change)
+        except Refused:
+            self.counts[f"{name}Fail"] += 1
+            raise
+        self.counts[f"{name}Success"] += 1
         return change
 
     def _step(
@@ -78,15 +86,6 @@ class V2:
         if request.HasField("prev_exist"):
             return "update", self._update
         return "sets", self._set
-
-    @contextmanager
-    def _counted(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except Refused:
-            self.counts[f"{name}Fail"] += 1
-            raise
-        self.counts[f"{name}Success"] += 1
 
     def ended(self, keys: list[bytes], write: Write) -> list[int]:
         """These keys are deleted because their lease has ended; if one is a marker, so is what is
@@ -242,14 +241,11 @@ class V2:
             change.revoked.append(lease_id)
 
     def _tell(self, path: bytes, *, directory: bool, change: Change) -> None:
-        """What is there now."""
-        latest = self._store.latest(MARKER + path if directory else path)
-        assert latest is not None
+        """What was just written."""
+        kv = change.write.events[-1].kv
         if directory:
-            node = self.tree.directory(path, latest)
+            node = self.tree.directory(path, kv.create_revision, kv.mod_revision, kv.lease)
         else:
-            kv = self._store.record(latest.main, latest.sub)
-            assert kv is not None
             node = self.tree.file(kv)
         change.response.node.CopyFrom(node)
 

@@ -20,6 +20,9 @@ from quorate.wire._generated import kv_pb2, v2_pb2 as v2
 ROOT = b"/"
 MARKER = b"quorate/v2/dir"
 """Before the path of a directory."""
+DIRS_KEPT = 10_000
+"""Paths of which is remembered whether they are directories: as many as a busy client may name
+between two keys that come or go."""
 
 
 def is_path(key: bytes) -> bool:
@@ -56,6 +59,9 @@ class Tree:
     def __init__(self, store: Store, leases: LeaseTable) -> None:
         self._store = store
         self._leases = leases
+        self._dirs: dict[bytes, bool] = {}
+        """Whether paths are directories, in the store of `_shape`."""
+        self._shape = 0
 
     def marker(self, path: bytes) -> Latest | None:
         """What is known of a directory's marker."""
@@ -63,7 +69,14 @@ class Tree:
 
     def is_dir(self, path: bytes) -> bool:
         """Whether it is a directory."""
-        return path == ROOT or self.marker(path) is not None or self._first(path) is not None
+        if self._shape != self._store.shape or len(self._dirs) > DIRS_KEPT:
+            self._shape = self._store.shape
+            self._dirs = {ROOT: True}
+        found = self._dirs.get(path)
+        if found is None:
+            found = self.marker(path) is not None or self._first(path) is not None
+            self._dirs[path] = found
+        return found
 
     def require(self, path: bytes) -> v2.V2Node:
         """The file or directory, without what is in it; raises Refused."""
@@ -79,17 +92,16 @@ class Tree:
 
     def find(self, path: bytes) -> v2.V2Node | None:
         """The same, without looking at what is above."""
+        if not self.is_dir(path):
+            kv = self._store.live(path)
+            return None if kv is None else self.file(kv)
         if path == ROOT:
             return v2.V2Node(dir=True)
-        marker = self.marker(path)
-        first = self._first(path) if marker is None else None
-        if marker is not None:
-            return self.directory(path, marker)
-        if first is not None:
-            index = first.create_revision
-            return v2.V2Node(key=path, dir=True, created_index=index, modified_index=index)
-        kv = self._store.live(path)
-        return None if kv is None else self.file(kv)
+        if (marker := self.marker(path)) is not None:
+            return self.directory(path, marker.create_revision, marker.main, marker.lease)
+        first = self._first(path)
+        assert first is not None
+        return self.directory(path, first.create_revision, first.create_revision, 0)
 
     def file(self, kv: kv_pb2.KeyValue) -> v2.V2Node:
         """Of a key and its value."""
@@ -97,11 +109,10 @@ class Tree:
             key=kv.key, value=kv.value, created_index=kv.create_revision,
             modified_index=kv.mod_revision, lease=kv.lease, ttl=self._leases.ttl_s(kv.lease))
 
-    def directory(self, path: bytes, marker: Latest) -> v2.V2Node:
-        """Of one with a marker."""
-        return v2.V2Node(
-            key=path, dir=True, created_index=marker.create_revision, modified_index=marker.main,
-            lease=marker.lease, ttl=self._leases.ttl_s(marker.lease))
+    def directory(self, path: bytes, created: int, modified: int, lease: int) -> v2.V2Node:
+        """Without what is in it."""
+        return v2.V2Node(key=path, dir=True, created_index=created, modified_index=modified,
+                         lease=lease, ttl=self._leases.ttl_s(lease))
 
     def get(self, path: bytes, *, recursive: bool) -> v2.V2Response:
         """The answer to a read; raises Refused."""

@@ -51,6 +51,8 @@ class Asked:
 
 def unescape(text: bytes, *, plus: bool = True) -> bytes:
     """What was percent-encoded, in a form with plus for space; raises BadForm."""
+    if b"%" not in text and b"+" not in text:
+        return text
     if plus:
         text = text.replace(b"+", b" ")
     first, *rest = text.split(b"%")
@@ -67,7 +69,7 @@ def unescape(text: bytes, *, plus: bool = True) -> bytes:
 def parse_form(*sources: bytes) -> Form:
     """The parameters of a body and a query, in this order; raises BadForm."""
     form: Form = {}
-    for source in sources:
+    for source in filter(None, sources):
         for piece in filter(None, source.split(b"&")):
             if b";" in piece:
                 raise BadForm(210, "invalid semicolon separator in query")
@@ -79,11 +81,15 @@ def parse_form(*sources: bytes) -> Form:
 
 def clean(path: bytes) -> bytes:
     """As Go's path.Clean: one slash first, none last, no empty or dotted segments."""
+    if path[:1] == b"/" and b"//" not in path and b"/." not in path and path[-1:] != b"/":
+        return path
     return posixpath.normpath(b"/" + path.lstrip(b"/"))
 
 
 def read(method: str, path: bytes, form: Form) -> Asked:
     """What is asked; raises BadForm for the first parameter that is wrong, in etcd's order."""
+    if method == "PUT" and form.keys() == {"value"}:  # most of them
+        return Asked(path, change=v2.V2Request(path=path, value=form["value"][0]))
     prev_index = _index(form, "prevIndex")
     wait_index = _index(form, "waitIndex")
     recursive = _flag(form, "recursive")
@@ -149,7 +155,7 @@ def _number(form: Form, name: str, code: int, most: int) -> int:
 
 def answer(response: v2.V2Response, now_s: float, *, silent: bool = False) -> bytes:
     """An answer or an event as a line of JSON; `now_s` is seconds of Unix time."""
-    parts = [f'{{"action":{quoted(response.action.encode())}']
+    parts = [f'{{"action":"{response.action}"']
     if not silent:
         parts.append(f',"node":{_node(response.node, now_s)}')
         if response.HasField("prev_node"):
@@ -159,6 +165,8 @@ def answer(response: v2.V2Response, now_s: float, *, silent: bool = False) -> by
 
 def quoted(value: bytes) -> str:
     """A string of JSON as Go writes it."""
+    if _PLAIN.fullmatch(value):
+        return f'"{value.decode("ascii")}"'
     text = json.dumps(value.decode(errors="replace"), ensure_ascii=False)
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0], found[0]), text)
 
@@ -166,9 +174,14 @@ def quoted(value: bytes) -> str:
 _ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029\ufffd"} | {
     "\\b": "\\u0008", "\\f": "\\u000c"}
 _SPECIAL = re.compile(r"\\.|[<>&\u2028\u2029\ufffd]")
+_PLAIN = re.compile(rb"[ !#-%'-;=?-\[\]-~]*")
+"""Nothing that is escaped, not even without need."""
 
 
 def _node(node: v2.V2Node, now_s: float) -> str:
+    if node.lease == 0 and node.key and not node.dir and node.HasField("value"):  # most of them
+        return (f'{{"key":{quoted(node.key)},"value":{quoted(node.value)},'
+                f'"modifiedIndex":{node.modified_index},"createdIndex":{node.created_index}}}')
     parts = []
     if node.key:
         parts.append(f'"key":{quoted(node.key)}')
