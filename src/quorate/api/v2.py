@@ -25,11 +25,11 @@ from quorate.wire._generated import rpc_pb2 as rpc, v2_pb2
 
 KEYS = "/v2/keys"
 METHODS = ("HEAD", "GET", "PUT", "POST", "DELETE")
-FORM = "application/x-www-form-urlencoded"
+FORM = b"application/x-www-form-urlencoded"
 TOLD_BYTES_MAX = 1 << 20
 """Of answers that are kept, and of what asked for them; a larger one is kept alone."""
 READS_KEPT = 512
-"""Requests to read whose meaning is remembered; their lines have a limit in net/http1.py."""
+"""Paths, and requests to read, whose meaning is remembered; net/http1.py limits their length."""
 
 
 class V2Api:
@@ -251,7 +251,7 @@ def _read(request: Request) -> v2.Asked:
         return _read_get(request.path, request.query)
     body = b""
     if method in ("PUT", "POST") and request.body:
-        kind = request.headers.get("content-type", "").partition(";")[0]
+        kind = request.header(b"content-type").partition(b";")[0]
         if kind.strip().lower() == FORM:
             body = request.body
     return _asked(method, request.path, body, request.query)
@@ -264,9 +264,12 @@ def _read_get(path: str, query: str) -> v2.Asked:
 
 
 def _asked(method: str, path: str, body: bytes, query: str) -> v2.Asked:
-    form = v2.parse_form(body, query.encode("latin-1"))
-    key = v2.unescape(path[len(KEYS):].encode("latin-1"), plus=False)
-    return v2.read(method, v2.clean(key), form)
+    return v2.read(method, _key(path), v2.parse_form(body, query.encode("latin-1")))
+
+
+@lru_cache(READS_KEPT)
+def _key(path: str) -> bytes:
+    return v2.clean(v2.unescape(path[len(KEYS):].encode("latin-1"), plus=False))
 
 
 @lru_cache(READS_KEPT)

@@ -159,8 +159,9 @@ class V2Watches:
         """Say how long it, and what is in it, has left."""
         if node.lease and node.HasField("ttl"):
             node.left_ms = self._left_ms(node.lease, node.ttl)
-        for child in node.nodes:
-            self.fill(child)
+        if node.dir:
+            for child in node.nodes:
+                self.fill(child)
 
     def _remember(self, revision: int, action: Action) -> None:
         self._actions[revision] = action

@@ -57,6 +57,13 @@ class Request:
         self.body = body
         self._raw_headers = raw_headers
 
+    def header(self, name: bytes) -> bytes:
+        """The first of that name, which is given in lower case; empty if there is none."""
+        for key, value in self._raw_headers:
+            if key.lower() == name:
+                return value
+        return b""
+
     @property
     def headers(self) -> dict[str, str]:
         """By name in lower case; made when asked for, which most requests never are."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from quorate.state.errors import Problem, Refused
 from quorate.state.lease import TTL_S_MAX, LeaseTable
 from quorate.state.mvcc import Store, Write
-from quorate.state.v2tree import MARKER, ROOT, Tree, ancestors, inside
+from quorate.state.v2tree import MARKER, ROOT, Tree, ancestors, inside, parent
 from quorate.wire._generated import v2_pb2 as v2
 
 LEASE = 0x7632 << 48
@@ -172,6 +172,8 @@ class V2:
 
     def _require_room(self, path: bytes) -> None:
         """Nothing above may be a file."""
+        if self.tree.is_dir(parent(path)):
+            return  # and so is what that is in
         for above in ancestors(path):
             if not self.tree.is_dir(above) and self._store.latest(above) is not None:
                 raise Refused(Problem.V2_NOT_A_DIRECTORY, _text(above))
@@ -180,9 +182,10 @@ class V2:
         self, request: v2.V2Request, path: bytes, value: bytes, change: Change
     ) -> None:
         """The file or the directory, with the directories above."""
-        for above in ancestors(path):
-            if not self.tree.is_dir(above):
-                self._write(MARKER + above, b"", 0, change)
+        if not self.tree.is_dir(parent(path)):
+            for above in ancestors(path):
+                if not self.tree.is_dir(above):
+                    self._write(MARKER + above, b"", 0, change)
         lease = self._lease(request, change)
         self._write(MARKER + path if request.dir else path, b"" if request.dir else value, lease,
                     change)

@@ -48,6 +48,11 @@ def ancestors(path: bytes) -> Iterator[bytes]:
         at = path.find(b"/", at + 1)
 
 
+def parent(path: bytes) -> bytes:
+    """The directory that a path other than the root is in."""
+    return path[:path.rindex(b"/")] or ROOT
+
+
 def is_hidden(path: bytes) -> bool:
     """Whether listings leave it out."""
     return path[path.rindex(b"/") + 1:][:1] == b"_"

@@ -14,6 +14,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from quorate.wire._generated import v2_pb2 as v2
 
@@ -21,6 +22,8 @@ TRUE = frozenset((b"1", b"t", b"T", b"TRUE", b"true", b"True"))
 FALSE = frozenset((b"0", b"f", b"F", b"FALSE", b"false", b"False"))
 INDEX_MAX = 2**64 - 1
 TTL_S_MAX = 2**63 - 1
+KEYS_KEPT = 512
+"""Keys whose form in JSON is remembered; requests limit how long they are."""
 
 Form = dict[str, list[bytes]]
 
@@ -88,7 +91,7 @@ def clean(path: bytes) -> bytes:
 
 def read(method: str, path: bytes, form: Form) -> Asked:
     """What is asked; raises BadForm for the first parameter that is wrong, in etcd's order."""
-    if method == "PUT" and form.keys() == {"value"}:  # most of them
+    if method == "PUT" and len(form) == 1 and "value" in form:  # most of them
         return Asked(path, change=v2.V2Request(path=path, value=form["value"][0]))
     prev_index = _index(form, "prevIndex")
     wait_index = _index(form, "waitIndex")
@@ -171,6 +174,9 @@ def quoted(value: bytes) -> str:
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0], found[0]), text)
 
 
+_quoted_key = lru_cache(KEYS_KEPT)(quoted)
+"""The same keys are told again and again, twice in most answers."""
+
 _ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029\ufffd"} | {
     "\\b": "\\u0008", "\\f": "\\u000c"}
 _SPECIAL = re.compile(r"\\.|[<>&\u2028\u2029\ufffd]")
@@ -180,11 +186,11 @@ _PLAIN = re.compile(rb"[ !#-%'-;=?-\[\]-~]*")
 
 def _node(node: v2.V2Node, now_s: float) -> str:
     if node.lease == 0 and node.key and not node.dir and node.HasField("value"):  # most of them
-        return (f'{{"key":{quoted(node.key)},"value":{quoted(node.value)},'
+        return (f'{{"key":{_quoted_key(node.key)},"value":{quoted(node.value)},'
                 f'"modifiedIndex":{node.modified_index},"createdIndex":{node.created_index}}}')
     parts = []
     if node.key:
-        parts.append(f'"key":{quoted(node.key)}')
+        parts.append(f'"key":{_quoted_key(node.key)}')
     if node.HasField("value"):
         parts.append(f'"value":{quoted(node.value)}')
     if node.dir:
