@@ -79,7 +79,7 @@ class _Judge:
                 return self._wrong
             writer = self._writer(state, revision, changes)
             state.advance(changes)
-            if writer is not None:
+            if writer is not None and writer.response is not None:
                 v2.learn(state, writer.request)
             self._reads(state, writer)
         late = [revision for revision in self._at if revision > state.revision]
@@ -121,7 +121,7 @@ class _Judge:
             if changes:
                 self._wrong.append(f"{_name(call)} was acknowledged, but is not what "
                                    f"happened at its revision")
-            elif not _equal(answer, call.response):
+            elif not _equal(state, answer, call.response):
                 self._wrong.append(f"{_name(call)} was answered {_text(call.response)}; at its "
                                    f"revision the answer is {_text(answer)}")
             if not is_serializable(call.request) and self._floor[call] > state.revision:
@@ -153,7 +153,7 @@ def _fits(state: State, call: Call, changes: list[Change]) -> bool:
     except Impossible:
         return False
     return bool(effects) and _same(effects, changes) and call.response is not None and _equal(
-        answer, call.response)
+        state, answer, call.response)
 
 
 def _effects(state: State, call: Call) -> list[Change]:
@@ -173,12 +173,12 @@ def _execute(state: State, request: Question) -> tuple[Answer, list[Change]]:
     return keyvalue.execute(state, request)
 
 
-def _equal(model: Answer, told: Answer) -> bool:
+def _equal(state: State, model: Answer, told: Answer) -> bool:
     """Equal but for the header, which the model does not know; those of the parts of a
     transaction it does."""
     model.header.CopyFrom(told.header)
     if isinstance(model, V2Response) and isinstance(told, V2Response):
-        return v2.blurred(model) == v2.blurred(told)
+        return v2.blurred(model, state) == v2.blurred(told, state)
     return model == told
 
 

@@ -3,7 +3,8 @@
 What there is, is worked out anew from all keys for each request: files, directories with a marker,
 and directories that are there because something is in them (docs/decisions/006-v2.md).
 
-Not judged: how much is left of a TTL, and TTLs of leases that v2 did not make.
+Not judged: how much is left of a TTL, and TTLs of leases that were not acknowledged as v2's: what is
+not unlike any other request, as a refresh, may be mistaken for another of unknown outcome.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def execute(state: State, request: Request) -> tuple[v2.V2Response, list[Change]
 
 
 def learn(state: State, request: object) -> None:
-    """The newest revision is this request's."""
+    """The newest revision is this request's, which was acknowledged."""
     if isinstance(request, v2.V2Request) and request.HasField("ttl"):
         state.ttls[LEASE | state.revision] = request.ttl
 
@@ -48,13 +49,13 @@ def ends_with(kvs: Mapping[bytes, kv_pb2.KeyValue], lease: int) -> set[bytes]:
     return gone
 
 
-def blurred(response: v2.V2Response) -> v2.V2Response:
+def blurred(response: v2.V2Response, state: State) -> v2.V2Response:
     """Without what is not judged."""
     copy = v2.V2Response()
     copy.CopyFrom(response)
     for node in (*_nodes(copy.node), *_nodes(copy.prev_node)):
         node.ClearField("left_ms")
-        if node.lease >> 48 != LEASE >> 48:
+        if node.lease not in state.ttls and not (node is copy.node and copy.action != "get"):
             node.ClearField("ttl")
     return copy
 
