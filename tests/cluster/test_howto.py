@@ -1,8 +1,8 @@
 """The how-to (docs/howto): every command block is run, in order, and prints what stands under it.
 
-A block of `sh` runs to its end; `sh server` stays, and is the next member; `kill=` and `start=` name
-members, `file=` where a block is written to. Addresses and paths are put elsewhere and back; `…` in
-what is expected stands for anything.
+A block of `sh` runs to its end; `sh server` stays, and is the next member; `kill=` and `start=`
+name members, `file=` where a block is written to. Addresses and paths are put elsewhere and back;
+`…` in what is expected stands for anything.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ class Reader:
         deadline = time.monotonic() + (NOTICED_S_MAX if {"kill", "start"} & options.keys() else 0)
         while True:
             done = subprocess.run(
-                ["bash", "-euc", self.exports + text], cwd=self.home, env=self._environment(variables),
-                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+                ["bash", "-euc", self.exports + text], cwd=self.home, text=True, timeout=60,
+                env=self._environment(variables), stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, check=False)
             told = self.shown(done.stdout)
             if done.returncode == 0 and (expected is None or _fits(told, expected)):
                 self.exports += "".join(re.findall(r"^export .*\n", text, re.MULTILINE))
@@ -110,7 +111,8 @@ class Reader:
             if time.monotonic() >= deadline:
                 break
             time.sleep(0.2)
-        raise AssertionError(f"{self.shown(text)}\nprinted\n{told}\nand is said to print\n{expected}")
+        raise AssertionError(
+            f"{self.shown(text)}\nprinted\n{told}\nand is said to print\n{expected}")
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items()
@@ -138,7 +140,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     """With `quorate` on the path."""
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "quorate"
-    command.write_text(f'#!/bin/sh\nPYTHONPATH={HOWTO.parents[1]}/src exec {sys.executable} -m quorate.cli.main "$@"\n')
+    command.write_text(f"#!/bin/sh\nPYTHONPATH={HOWTO.parents[1]}/src exec {sys.executable} "
+                       f'-m quorate.cli.main "$@"\n')
     command.chmod(0o755)
     one = Reader(tmp_path)
     try:

@@ -3,8 +3,8 @@
 What there is, is worked out anew from all keys for each request: files, directories with a marker,
 and directories that are there because something is in them (docs/decisions/006-v2.md).
 
-Not judged: how much is left of a TTL, and TTLs of leases that were not acknowledged as v2's: what is
-not unlike any other request, as a refresh, may be mistaken for another of unknown outcome.
+Not judged: how much is left of a TTL, and TTLs that were not acknowledged: of two refreshes of
+unknown outcome nobody can tell which it was.
 """
 
 from __future__ import annotations
