@@ -6,7 +6,8 @@ A member is the target with an address and port of its advertised peer URL, as e
 peer URL is the target's, in all members' eyes alike, and so are the ids. No target is passed over
 because its name cannot be resolved just now: the members would disagree about who they are.
 
-Names come with the members, when they start. Not here: what becomes of the URLs (static.py, join.py).
+Names come with the members, when they start.
+Not here: what becomes of the URLs (static.py, join.py).
 """
 
 from __future__ import annotations

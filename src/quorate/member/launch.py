@@ -111,6 +111,7 @@ def _find_cluster(config: Config, directory: DataDir) -> StaticCluster:
     ConfigError, DataDirError. Waits for others where members register."""
     if config.discovery.by_registry:
         check_ports(config)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the wait as SIGTERM does
         return discover(config, registry_of(config.discovery), Note(directory))
     if config.discovery.srv:
         config = find_members(config)
