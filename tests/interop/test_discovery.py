@@ -38,7 +38,9 @@ LOCAL = "127.0.0.1"
 
 
 @pytest.fixture(scope="module", params=["quorate", "etcd"])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The client URL of one member, of each kind."""
     options: dict[str, Any] = {} if request.param == "quorate" else {
         "program": ["etcd"], "extra": ("--log-level=error", "--enable-v2")}

@@ -144,7 +144,9 @@ class V2Registry:
                 return told
         except ValueError:
             pass
-        if status >= 500 or status == 429 or not answer.body:
+        if status == 200 and not answer.body:  # a watch whose server stops
+            raise RegistryDown("its answer ended early")
+        if status >= 500 or status == 429:
             raise RegistryDown(f"it answered with status {status}")
         shown = answer.body[:100].decode("utf-8", "replace").strip()
         raise ConfigError(

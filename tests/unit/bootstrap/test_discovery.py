@@ -117,6 +117,18 @@ def test_members_that_meet_are_a_cluster_with_etcds_ids() -> None:
     assert plan.cluster_id == cluster_id(ids.values())
 
 
+def test_a_member_may_have_several_urls() -> None:
+    """They are written as etcd writes them, and are one member."""
+    urls = ["http://10.0.0.1:2380", "http://10.1.0.1:2380"]
+    several = config("a", f"--initial-advertise-peer-urls={urls[1]},{urls[0]}")
+    registry = Registry("1")
+    plan = discover(several, registry, Note())
+
+    assert registry.entries[0][:2] == (
+        f"{member_id(urls, TOKEN, None):x}", f"a={urls[0]},a={urls[1]}")
+    assert plan.local.id == member_id(urls, TOKEN, None)
+
+
 def test_a_cluster_of_one_waits_for_nobody() -> None:
     """It registers and begins."""
     registry = Registry("1")

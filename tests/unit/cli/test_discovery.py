@@ -90,9 +90,9 @@ def test_few_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_ipv6_network_counts_as_one_address() -> None:
     """Everybody has as many addresses there as they want."""
-    assert network_of("10.1.2.3:4") == "10.1.2.3"
-    assert network_of("[2001:db8::1:2]:4") == network_of("[2001:db8::3]:4")
-    assert network_of("[2001:db8:0:1::3]:4") != network_of("[2001:db8::3]:4")
+    assert network_of("10.1.2.3") == network_of("[::ffff:10.1.2.3]") == "10.1.2.3"
+    assert network_of("[2001:db8::1:2]") == network_of("2001:db8::3")
+    assert network_of("[2001:db8:0:1::3]") != network_of("[2001:db8::3]")
 
 
 class FakeStore(Store):
@@ -123,17 +123,21 @@ def directory(count: int) -> Answer:
     return Answer(200, "7", json.dumps({"node": {"nodes": [{}] * count}}).encode())
 
 
-def served(store: FakeStore, *requests: str) -> list[tuple[int, str]]:
+def served(
+    store: FakeStore, *requests: str, forwarded: bool = False, connections_max: int = 9
+) -> list[tuple[int, str]]:
     """Status and body of the answer to each request line with its body."""
     async def run() -> list[tuple[int, str]]:
         loop = asyncio.get_running_loop()
-        service = Front(store, "https://discovery.example/", loop)
+        service = Front(store, "https://discovery.example/", loop, forwarded=forwarded,
+                        connections_max=connections_max)
         server = await loop.create_server(service.protocol, "127.0.0.1", 0)
         out = []
         for request in requests:
             line, _, body = request.partition("\n")
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            writer.write(f"{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+            writer.write(f"{line} HTTP/1.1\r\nX-Forwarded-For: 10.0.0.9, 10.0.0.{len(out)}\r\n"
+                         f"Connection: close\r\nContent-Length: {len(body)}\r\n"
                          f"\r\n{body}".encode())
             if "wait" in line:
                 while not store.asked:
@@ -142,7 +146,7 @@ def served(store: FakeStore, *requests: str) -> list[tuple[int, str]]:
                 await asyncio.wait_for(store.cancelled.wait(), 10)
                 continue
             head, _, text = (await reader.read()).decode().partition("\r\n\r\n")
-            out.append((int(head.split()[1]), text))
+            out.append((int(head.split()[1]) if head else 0, text))
             writer.close()
         server.close()
         await service.stop()
@@ -178,6 +182,20 @@ def test_too_many_tokens_are_refused() -> None:
     answers = served(store, *["GET /new"] * (front.NEW_AT_ONCE + 1))
 
     assert [status for status, _ in answers] == [200] * front.NEW_AT_ONCE + [429]
+
+
+def test_behind_a_web_server_its_clients_are_counted() -> None:
+    """By what the server has added to the header; what came before it anybody can write."""
+    store = FakeStore(lambda *_: Answer(201, "7", b""))
+    answers = served(store, *["GET /new"] * (front.NEW_AT_ONCE + 1), forwarded=True)
+
+    assert [status for status, _ in answers] == [200] * (front.NEW_AT_ONCE + 1)
+
+
+def test_connections_end_somewhere() -> None:
+    """One too many is closed."""
+    assert served(FakeStore(lambda *_: directory(0)), f"GET /{TOKEN}", connections_max=0) == [
+        (0, "")]
 
 
 def test_registrations_end_somewhere() -> None:

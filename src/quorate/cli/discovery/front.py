@@ -13,7 +13,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Coroutine
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -29,7 +29,7 @@ REGISTRATIONS_MAX = 32
 """With one token: a cluster of 9, and others that are told that it is full."""
 
 CONNECTIONS_MAX = 4096
-"""Each may wait for hours, and takes two descriptors."""
+"""Each may wait for hours."""
 
 NEW_PER_MINUTE, NEW_AT_ONCE = 10, 10
 """Tokens for one address."""
@@ -117,19 +117,25 @@ class RateLimit:
 
 
 class Front:
-    """A `net.http1.Handler`. `url` is what people reach this service by."""
+    """A `net.http1.Handler`. `url` is what people reach this service by; `forwarded`: a web server
+    in front of it says in X-Forwarded-For who asks."""
 
-    def __init__(self, store: Store, url: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, store: Store, url: str, loop: asyncio.AbstractEventLoop, *, forwarded: bool = False,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
         self._store = store
         self._url = url.rstrip("/")
         self._loop = loop
+        self._forwarded = forwarded
+        self._connections_max = connections_max
         self._connections = Connections(loop, BODY_BYTES_MAX)
         self._new = RateLimit(NEW_PER_MINUTE, NEW_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def protocol(self) -> asyncio.Protocol:
         """Of a new connection."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= self._connections_max:
             return _Full()
         return Http1Protocol(self, self._connections, self._loop)
 
@@ -174,7 +180,10 @@ class Front:
             size = size_of(dict(parse_qsl(request.query)).get("size", "3"))
         except ValueError as wrong:
             raise Refusal(400, str(wrong)) from None
-        if not self._new.take(network_of(exchange.peer), self._loop.time()):
+        host = exchange.peer.rpartition(":")[0]
+        if self._forwarded:
+            host = request.headers.get("x-forwarded-for", host).rpartition(",")[2].strip()
+        if not self._new.take(network_of(host), self._loop.time()):
             raise Refusal(429, f"{NEW_PER_MINUTE} tokens a minute are made for an address; wait a "
                                f"minute")
         token = await self._store.new_token(size)
@@ -211,11 +220,12 @@ class _Full(asyncio.Protocol):
         transport.close()
 
 
-def network_of(peer: str) -> str:
+def network_of(host: str) -> str:
     """Whose requests are counted together: an IPv4 address, or the /64 of an IPv6 address."""
-    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
     try:
-        address = ip_address(host)
+        address = ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return host
-    return host if address.version == 4 else address.exploded[:19]
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or address.exploded[:19])
