@@ -42,7 +42,7 @@ class Asker:
 
     def __init__(self, url: str, dial_timeout_s: float, proxy: str = "") -> None:
         parts, via = urlsplit(url), urlsplit(proxy)
-        self.host = parts.netloc
+        self._host = parts.netloc
         self._secure = parts.scheme == "https"
         self._target = (parts.hostname or "", parts.port or PORTS[parts.scheme])
         self._proxy = (via.hostname, via.port or PORTS["http"]) if via.hostname else None
@@ -78,7 +78,7 @@ class Asker:
         if content_type:
             headers["Content-Type"] = content_type
         if self._proxy and not self._secure:
-            path = f"http://{self.host}{path}"
+            path = f"http://{self._host}{path}"
         try:
             try:
                 connection.connect()
@@ -98,7 +98,7 @@ class Asker:
         """With the headers that it needs. A proxy is asked for a tunnel to what is secure."""
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(*(self._proxy or self._target), timeout=self._dial_timeout_s)
-        headers = {"Host": self.host}
+        headers = {"Host": self._host}
         if self._proxy and self._secure:
             connection.set_tunnel(*self._target, self._proxy_headers)
         elif self._proxy:

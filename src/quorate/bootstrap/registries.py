@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from http.client import HTTPMessage
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -31,6 +32,9 @@ KEY_NOT_FOUND, KEY_EXISTS, INDEX_CLEARED = 100, 105, 401
 V3_PREFIX = "/_etcd/registry"
 UNAUTHENTICATED, PERMISSION_DENIED = 16, 7
 """Error codes of v3."""
+
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+"""What JSON of another shape raises when it is read."""
 
 
 class Entry(NamedTuple):
@@ -87,21 +91,27 @@ class V2Registry:
 
     def look(self) -> Look:
         """See Registry."""
-        _, found, _ = self._ask("GET", "/_config/size", KEY_NOT_FOUND)
+        found, _ = self._ask("GET", "/_config/size", KEY_NOT_FOUND)
         if found is None:
             return Look(None, (), 0)
-        _, directory, headers = self._ask("GET", "", KEY_NOT_FOUND)
-        entries = tuple(
-            Entry(str(node["key"]).rpartition("/")[2], str(node.get("value", "")),
-                  int(node["createdIndex"]))
-            for node in (directory or {}).get("nodes", ())
-            if not str(node["key"]).endswith("/_config"))
-        return Look(str(found.get("value", "")), entries, int(headers.get("X-Etcd-Index", 0)))
+        directory, headers = self._ask("GET", "", KEY_NOT_FOUND)
+        if "X-Etcd-Index" not in headers:
+            raise ConfigError(f"{self.name} answers without X-Etcd-Index, so nobody can wait for "
+                              f"members there. Let what is in front of it pass that header.")
+        try:
+            entries = tuple(
+                Entry(node["key"].rpartition("/")[2], str(node.get("value", "")),
+                      int(node["createdIndex"]))
+                for node in (directory or {}).get("nodes", ())
+                if not node["key"].endswith("/_config"))
+            return Look(str(found.get("value", "")), entries, int(headers["X-Etcd-Index"]))
+        except MALFORMED as wrong:
+            raise self._no_store(f"{wrong!r}") from wrong
 
     def create(self, id_: str, value: str) -> bool:
         """See Registry."""
         body = urlencode({"value": value}).encode()
-        return self._ask("PUT", f"/{id_}?prevExist=false", KEY_EXISTS, body)[1] is not None
+        return self._ask("PUT", f"/{id_}?prevExist=false", KEY_EXISTS, body)[0] is not None
 
     def wait(self, after: int) -> None:
         """See Registry."""
@@ -114,18 +124,18 @@ class V2Registry:
     def _ask(
         self, method: str, path: str, accepted: int, body: bytes | None = None,
         timeout_s: float = REQUEST_S_MAX,
-    ) -> tuple[int, dict[str, Any] | None, Any]:
-        """(status, node, headers); no node for the error code that is `accepted`."""
+    ) -> tuple[dict[str, Any] | None, HTTPMessage]:
+        """Node and headers; no node for the error code that is `accepted`."""
         answer = self._asker.ask(method, self._path + path, timeout_s, body,
                                  "application/x-www-form-urlencoded" if body else "")
         status = answer.status
         told = self._told(answer)
         if status in (200, 201):
             if isinstance(told.get("node"), dict):
-                return status, told["node"], answer.headers
-            raise RegistryDown("its answer ended early")
+                return told["node"], answer.headers
+            raise self._no_store("an answer without a node")
         if told.get("errorCode") == accepted:
-            return status, None, answer.headers
+            return None, answer.headers
         cause = f"{told.get('message')} ({told.get('cause')})"
         if status >= 500:
             raise RegistryDown(f"it answered with status {status}: {cause}")
@@ -149,9 +159,12 @@ class V2Registry:
         if status >= 500 or status == 429:
             raise RegistryDown(f"it answered with status {status}")
         shown = answer.body[:100].decode("utf-8", "replace").strip()
-        raise ConfigError(
-            f"{self.name} does not answer as a v2 store does: status {status}, {shown!r}. Check "
-            f"the URL (that of a store has /v2/keys/ in it); stock etcd needs --enable-v2.")
+        raise self._no_store(f"status {status}, {shown!r}")
+
+    def _no_store(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"{self.name} does not answer as a v2 store does: {what}. Check the URL (that of a "
+            f"store has /v2/keys/ in it); stock etcd needs --enable-v2.")
 
 
 class V3Registry:
@@ -170,13 +183,18 @@ class V3Registry:
         told = self._ask("/v3/kv/range", self._range(self._prefix))
         size, entries = None, []
         members = f"{self._prefix}members/"
-        for kv in told.get("kvs", ()):
-            key, value = _text(kv["key"]), _text(kv.get("value", ""))
-            if key == f"{self._prefix}_config/size":
-                size = value
-            elif key.startswith(members):
-                entries.append(Entry(key.removeprefix(members), value, int(kv["create_revision"])))
-        return Look(size, tuple(entries), int(told["header"]["revision"]))
+        try:
+            for kv in told.get("kvs", ()):
+                key, value = _text(kv["key"]), _text(kv.get("value", ""))
+                if key == f"{self._prefix}_config/size":
+                    size = value
+                elif key.startswith(members):
+                    entries.append(Entry(
+                        key.removeprefix(members), value, int(kv["create_revision"])))
+            return Look(size, tuple(entries), int(told["header"]["revision"]))
+        except MALFORMED as wrong:
+            raise ConfigError(f"{self.name}: --discovery-endpoints do not answer as a v3 store "
+                              f"does: {wrong!r}. Name client URLs of etcd or quorate.") from wrong
 
     def create(self, id_: str, value: str) -> bool:
         """See Registry."""

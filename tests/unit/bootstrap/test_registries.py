@@ -64,6 +64,23 @@ def test_v2_is_read_as_etcd_reads_it(server: Any) -> None:
     assert server.asked == ["GET /v2/keys/t/_config/size", "GET /v2/keys/t"]
 
 
+def test_v2_without_an_index_cannot_be_waited_for(server: Any) -> None:
+    """It would be asked without end."""
+    server.answers = [SIZE, (200, told(action="get", node={"key": "/t", "dir": True}))]
+
+    with pytest.raises(ConfigError, match="answers without X-Etcd-Index"):
+        v2(server).look()
+
+
+@pytest.mark.parametrize("nodes", [{"a": 1}, [1], [{"key": "/t/a"}], [{"createdIndex": 1}]])
+def test_nodes_of_another_shape_are_told(server: Any, nodes: object) -> None:
+    """In a sentence."""
+    server.answers = [SIZE, (200, told(node={"nodes": nodes}), {"X-Etcd-Index": "7"})]
+
+    with pytest.raises(ConfigError, match="does not answer as a v2 store does"):
+        v2(server).look()
+
+
 def test_v2_registers_what_is_not_there_yet(server: Any) -> None:
     """As a form, like etcd."""
     server.answers = [(201, told(action="create", node=node("/t/a1", "a=b", 5))),
@@ -89,6 +106,7 @@ def test_v2_waits_by_a_watch(server: Any, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("answer", "sentence"), [
     ((404, b"404 page not found\n"), "stock etcd needs --enable-v2"),
     ((200, b"<html>welcome</html>"), "does not answer as a v2 store does: status 200"),
+    ((200, told(action="get")), "an answer without a node"),
     ((401, told(errorCode=110, message="The request requires user authentication", cause="x")),
      "refused GET with status 401: The request requires user authentication"),
     ((302, b"", {"Location": "http://elsewhere/"}), "has moved to 'http://elsewhere/'"),
@@ -106,7 +124,7 @@ def test_v2_answers_that_will_not_change_are_sentences(
 
 @pytest.mark.parametrize("answer", [
     (500, told(errorCode=300, message="Raft Internal Error", cause="timed out")),
-    (503, b"Service Unavailable"), (429, b"slow down"), (200, b""), (200, told(action="get")),
+    (503, b"Service Unavailable"), (429, b"slow down"), (200, b""),
 ])
 def test_v2_answers_that_may_change_are_asked_for_again(server: Any, answer: Any) -> None:
     """As is a server that does not answer."""
@@ -172,6 +190,8 @@ def test_v3_watches_that_break_are_begun_again_later(server: Any) -> None:
 
 @pytest.mark.parametrize(("answer", "sentence"), [
     ((404, b"404 page not found\n"), "does not answer as a v3 store does: status 404"),
+    ((200, told(kvs=[{}], header={"revision": "1"})), "do not answer as a v3 store does"),
+    ((200, told()), "do not answer as a v3 store does: KeyError"),
     ((401, told(code=16, message="etcdserver: user name is empty")), "Users are not in this"),
 ])
 def test_v3_answers_that_will_not_change_are_sentences(
