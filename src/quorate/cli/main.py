@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     "serve": ("quorate.cli.serve", "run one member, with etcd's flags"),
     "ctl": ("quorate.cli.ctl.main", "ask a running cluster anything that etcdctl can ask"),
+    "discovery": ("quorate.cli.discovery.main", "make tokens by which members find each other"),
     "shims": ("quorate.cli.shims", "write an `etcd` executable that is quorate"),
     "import": ("quorate.cli.import_cluster", "make a new cluster from what etcd left behind"),
     "sim": ("quorate.cli.sim", "simulate clusters of the shipped member under faults"),

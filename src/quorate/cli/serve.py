@@ -27,6 +27,10 @@ GROUPS = (
     ("Addresses", ("listen-client-urls", "advertise-client-urls", "listen-peer-urls",
                    "initial-advertise-peer-urls")),
     ("A new cluster", ("initial-cluster", "initial-cluster-token", "initial-cluster-state")),
+    ("Members that find each other", (
+        "discovery", "discovery-proxy", "discovery-fallback", "discovery-endpoints",
+        "discovery-token", "discovery-dial-timeout", "discovery-request-timeout",
+        "discovery-insecure-transport", "discovery-srv", "discovery-srv-name")),
     ("Changes of members", ("strict-reconfig-check", "max-learners")),
     ("Times", ("heartbeat-interval", "election-timeout")),
     ("Limits", ("snapshot-count", "snapshot-catchup-entries", "max-request-bytes",

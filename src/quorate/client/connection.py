@@ -17,6 +17,7 @@ from quorate.client.errors import ClientError, OutcomeUnknown, Unreachable
 
 READ_BYTES = 256 << 10
 DEFAULT_PORT = 2379
+JSON = "application/json"
 
 
 class Connection:
@@ -54,16 +55,24 @@ class Connection:
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Status and body; raises OutcomeUnknown."""
-        return await self._whole(path, None)
+        return (await self.request("GET", path, None))[::2]
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body; raises OutcomeUnknown."""
-        return await self._whole(path, body)
+        return (await self.request("POST", path, body))[::2]
+
+    async def request(
+        self, method: str, path: str, body: bytes | None, content_type: str = JSON
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers by name in lower case, and body; raises OutcomeUnknown."""
+        answer = await self._send(method, path, body, content_type)
+        parts = [piece async for piece in self._pieces(answer)]
+        return answer.status, answer.headers, b"".join(parts)
 
     async def lines(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         """The lines of an answer that may never end, without empty ones; raises
         OutcomeUnknown."""
-        answer = await self._send(path, body)
+        answer = await self._send("POST", path, body, JSON)
         rest = b""
         async for piece in self._pieces(answer):
             *lines, rest = (rest + piece).split(b"\n")
@@ -72,16 +81,12 @@ class Connection:
         if rest:
             yield rest
 
-    async def _whole(self, path: str, body: bytes | None) -> tuple[int, bytes]:
-        answer = await self._send(path, body)
-        parts = [piece async for piece in self._pieces(answer)]
-        return answer.status, b"".join(parts)
-
-    async def _send(self, path: str, body: bytes | None) -> _Answer:
-        """A GET, or with a body a POST of JSON."""
-        head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: {self._host}\r\n"
+    async def _send(
+        self, method: str, path: str, body: bytes | None, content_type: str
+    ) -> _Answer:
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\n"
         if body is not None:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         try:
             self._writer.write(f"{head}\r\n".encode() + (body or b""))
             await self._writer.drain()
@@ -115,8 +120,12 @@ class _Answer:
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.status = 0
+        self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
         self.complete = self.keep_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self.status = self.parser.get_status_code()

@@ -123,7 +123,9 @@ class DataDir:
                 f"Name the directory of {wanted.name!r}.")
 
     def lock(self) -> None:
-        """Create the directory and take the lock; raises DataDirError."""
+        """Create the directory and take the lock, unless it is held; raises DataDirError."""
+        if self._lock is not None:
+            return
         for directory in (self.path, self.member, self.snap, self.db):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(self.member / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -132,6 +134,7 @@ class DataDir:
         except OSError:
             holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             os.close(self._lock)
+            self._lock = None
             raise DataDirError(
                 f"--data-dir {str(self.path)!r} is in use by another quorate "
                 f"(pid {holder or 'unknown'}). Stop it first.") from None
@@ -144,16 +147,9 @@ class DataDir:
             "version": FORMAT_VERSION, "cluster_id": f"{identity.cluster_id:x}",
             "member_id": f"{identity.member_id:x}", "name": identity.name,
             "joined": identity.joined})
-        temporary = self.member / "format.tmp"
-        with temporary.open("w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.member / "format")
-        for directory in (self.member, self.path):
-            fd = os.open(directory, os.O_RDONLY)
-            os.fsync(fd)
-            os.close(fd)
+        _replace(self.member / "format", text + "\n")
+        _sync(self.path)
+        Note(self).drop()
 
     def clear_unfinished(self) -> None:
         """Remove what an interrupted first start left behind."""
@@ -167,3 +163,46 @@ class DataDir:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+class Note:
+    """That this directory's member may have registered itself somewhere (bootstrap/discovery.py);
+    kept until its cluster begins."""
+
+    def __init__(self, directory: DataDir) -> None:
+        self._directory = directory
+        self._path = directory.member / "registered"
+
+    def has(self, text: str) -> bool:
+        """Whether an earlier start wrote that."""
+        try:
+            return self._path.read_text() == text
+        except OSError:
+            return False
+
+    def write(self, text: str) -> None:
+        """Lock the directory and keep that; raises DataDirError."""
+        self._directory.lock()
+        if not self.has(text):
+            _replace(self._path, text)
+            _sync(self._directory.path)
+
+    def drop(self) -> None:
+        """Forget it."""
+        self._path.unlink(missing_ok=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)

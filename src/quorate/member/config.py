@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from quorate.member.autocompact import Retention, parse_retention
+from quorate.member.config_discovery import Discovery, read_discovery
 from quorate.member.config_flags import FLAGS, Kind, Use
 from quorate.member.quota import QUOTA_BYTES
 from quorate.member.settings import ConfigError, Settings, Url, parse_url
@@ -41,6 +42,7 @@ class Config:
     initial_cluster: Mapping[str, tuple[Url, ...]] = field(default_factory=dict)
     initial_cluster_state: str = "new"
     initial_cluster_token: str = "etcd-cluster"
+    discovery: Discovery = Discovery()
     heartbeat_ms: int = 100
     election_ms: int = 1000
     snapshot_count: int = 10_000
@@ -196,8 +198,7 @@ def _refuse_unsupported(
             raise ConfigError(f"{shown} {value!r}: TLS is not in this release. Leave it out and "
                               f"use a network that you trust, or wait for the release with TLS.")
         if use is Use.LATER:
-            raise ConfigError(f"{shown} {value!r} is not in this release. Leave it out; the "
-                              f"members are named by --initial-cluster.")
+            raise ConfigError(f"{shown} {value!r} is not in this release. Leave it out.")
         warnings.append(f"{shown}: accepted, no effect in this release")
 
 
@@ -215,7 +216,7 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
     advertised_peers = s.get("initial-advertise-peer-urls", DEFAULT_PEER_URL)
     default_cluster = ",".join(f"{name}={url}" for url in advertised_peers.split(","))
     state = s.choice("initial-cluster-state", "new", "existing")
-    cluster = _initial_cluster(s, default_cluster)
+    cluster = parse_cluster(s.get("initial-cluster", default_cluster), s.shown("initial-cluster"))
     if len(cluster) % 2 == 0:
         warnings.append(f"{len(cluster)} members survive no more failures than "
                         f"{len(cluster) - 1}; use an odd number")
@@ -227,6 +228,7 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
         advertise_client_urls=s.urls("advertise-client-urls", DEFAULT_CLIENT_URL),
         initial_cluster=cluster, initial_cluster_state=state,
         initial_cluster_token=s.get("initial-cluster-token", "etcd-cluster"),
+        discovery=read_discovery(s),
         heartbeat_ms=heartbeat_ms, election_ms=election_ms,
         snapshot_count=s.number("snapshot-count", 10_000, 1, 10**9),
         snapshot_catch_up_entries=s.number(
@@ -284,8 +286,8 @@ def _times(s: Settings) -> tuple[int, int]:
     return heartbeat_ms, election_ms
 
 
-def _initial_cluster(s: Settings, default: str) -> dict[str, tuple[Url, ...]]:
-    shown, text = s.shown("initial-cluster"), s.get("initial-cluster", default)
+def parse_cluster(text: str, shown: str) -> dict[str, tuple[Url, ...]]:
+    """Peer URLs by name, from `NAME=URL,NAME=URL`; raises ConfigError."""
     out: dict[str, tuple[Url, ...]] = {}
     for part in text.split(","):
         name, equals, url = part.strip().partition("=")

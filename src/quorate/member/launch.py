@@ -21,9 +21,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from quorate.bootstrap.discovery import discover
 from quorate.bootstrap.join import plan_join
+from quorate.bootstrap.registries import registry_of
+from quorate.bootstrap.srv import find_members, plan_srv
 from quorate.bootstrap.static import StaticCluster, check_ports, plan_cluster
-from quorate.disk.datadir import DataDir, Identity
+from quorate.disk.datadir import DataDir, Identity, Note
 from quorate.disk.recover import Recovered, first_start, recover
 from quorate.member.build import build_core, open_log
 from quorate.member.config import Config
@@ -91,7 +94,7 @@ def prepare(config: Config) -> Prepared:
     found = directory.inspect()
     if found is None:
         joins = config.initial_cluster_state == "existing"
-        cluster = plan_join(config) if joins else plan_cluster(config)
+        cluster = _find_cluster(config, directory)
         check_ports(config)
         directory.lock()
         identity = Identity(cluster.cluster_id, cluster.local.id, config.name, joins)
@@ -102,6 +105,20 @@ def prepare(config: Config) -> Prepared:
     check_ports(config)
     directory.lock()
     return Prepared(directory, found)
+
+
+def _find_cluster(config: Config, directory: DataDir) -> StaticCluster:
+    """The cluster and this member's place in it, in whichever way the settings name; raises
+    ConfigError, DataDirError. Waits for others where members register."""
+    if config.discovery.by_registry:
+        check_ports(config)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the wait as SIGTERM does
+        return discover(config, registry_of(config.discovery), Note(directory))
+    if config.discovery.srv:
+        config = find_members(config)
+    if config.initial_cluster_state == "existing":
+        return plan_join(config)
+    return plan_srv(config) if config.discovery.srv else plan_cluster(config)
 
 
 def _compare(config: Config, directory: DataDir, found: Identity) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import NamedTuple
 
-from quorate.cli.ctl.flags import BAD_ARGUMENTS, ERROR, Exit, Flag, read
+from quorate.cli.ctl.flags import BAD_ARGUMENTS, ERROR, Exit, Flag, Words, read
 
 GLOBAL_FLAGS = (
     Flag("cacert", help="TLS, not in this release"),
@@ -21,8 +21,8 @@ GLOBAL_FLAGS = (
     Flag("command-timeout", float, "5s", "how long a command may take"),
     Flag("debug", bool, "false", "no effect"),
     Flag("dial-timeout", float, "2s", "how long a connection may take"),
-    Flag("discovery-srv", help="not in this release"),
-    Flag("discovery-srv-name", help="not in this release"),
+    Flag("discovery-srv", help="a domain whose SRV records name the endpoints", short="d"),
+    Flag("discovery-srv-name", help="the suffix of the service that these records are of"),
     Flag("endpoints", str, "127.0.0.1:2379", "client URLs of members, separated by commas"),
     Flag("help", bool, "false", "this", "h"),
     Flag("hex", bool, "false", "print keys and values as hex strings"),
@@ -36,7 +36,7 @@ GLOBAL_FLAGS = (
     Flag("user", help="no effect without users"),
     Flag("write-out", str, "simple", "simple, fields, json, protobuf, table", "w"),
 )
-REFUSED = ("cacert", "cert", "key", "discovery-srv")
+REFUSED = ("cacert", "cert", "key")
 """Ignoring them could be dangerous."""
 
 _PREV, _PREFIX = Flag("prev-kv", bool, "false"), Flag("prefix", bool, "false")
@@ -167,10 +167,11 @@ def _run(argv: list[str]) -> int:
     from quorate.client.client import Client
     from quorate.client.errors import ClientError
 
+    endpoints = _endpoints(given)
+
     async def inner() -> None:
         try:
-            client = Client([one.strip() for one in given.text("endpoints").split(",") if one],
-                            dial_timeout_s=given.seconds("dial-timeout"))
+            client = Client(endpoints, dial_timeout_s=given.seconds("dial-timeout"))
         except ClientError as wrong:
             raise Exit(BAD_ARGUMENTS, str(wrong)) from None
         try:
@@ -185,9 +186,24 @@ def _run(argv: list[str]) -> int:
     return 0
 
 
+def _endpoints(given: Words) -> list[str]:
+    """Those of DNS, if they are asked for; raises Exit."""
+    domain = given.text("discovery-srv")
+    if not domain:
+        return [one.strip() for one in given.text("endpoints").split(",") if one]
+    from quorate.bootstrap.srv import find_endpoints
+    from quorate.member.settings import ConfigError
+
+    try:
+        return find_endpoints(domain, given.text("discovery-srv-name"))
+    except ConfigError as wrong:
+        raise Exit(ERROR, str(wrong)) from None
+
+
 def split(argv: list[str]) -> tuple[str, list[str]]:
     """The command's name, of one word or two, and all words but those; flags may come first."""
-    takes_value = {f"--{flag.name}" for flag in GLOBAL_FLAGS if flag.kind is not bool} | {"-w"}
+    takes_value = {f"--{flag.name}" for flag in GLOBAL_FLAGS if flag.kind is not bool} | {
+        "-w", "-d"}
     places: list[int] = []
     at = 0
     while at < len(argv) and len(places) < 2 and argv[at] != "--":
