@@ -1,8 +1,8 @@
 """The how-to (docs/howto): every command block is run, in order, and prints what stands under it.
 
-A block of `sh` runs to its end; `sh server` stays, and is the next member; `kill=` and `start=`
-name members, `file=` where a block is written to. Addresses and paths are put elsewhere and back;
-`…` in what is expected stands for anything.
+A block of `sh` runs to its end; `sh server=` stays, under a name; `kill=` and `start=` name
+members, `file=` where a block is written to. Addresses and paths are put elsewhere and back; `…` in
+what is expected stands for anything.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import pytest
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 BLOCK = re.compile(r"^```(\w+)(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMES = "abc"
 READY = "ready to serve client requests"
 START_S_MAX = 20.0
 NOTICED_S_MAX = 15.0
@@ -59,7 +58,7 @@ class Reader:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(self.moved(text))
             elif "server" in options:
-                name = NAMES[len(self.servers)]
+                name = options["server"]
                 self.servers[name] = self.moved(text)
                 self.start(name, variables)
             elif language == "sh":
@@ -93,6 +92,7 @@ class Reader:
     def run(self, text: str, expected: str | None, options: dict[str, str],
             variables: dict[str, str]) -> None:
         """A block that ends. After a member was killed or started it may have to be repeated."""
+        self._wait()
         for name in filter(None, options.get("kill", "").split(",")):
             self.stop(name)
         for name in filter(None, options.get("start", "").split(",")):
@@ -162,8 +162,13 @@ def test_one_member(reader: Reader) -> None:
 
 def test_three_members(reader: Reader) -> None:
     """One page after the other, on one cluster."""
-    for page in ("2-three-members.md", "3-health.md", "4-patroni.md"):
+    for page in ("2-three-members.md", "4-health.md", "5-patroni.md"):
         reader.follow(page)
+
+
+def test_discovery(reader: Reader) -> None:
+    """The members go on without the registry."""
+    reader.follow("3-discovery.md")
 
 
 def test_every_page_is_tried() -> None:

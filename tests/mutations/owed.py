@@ -65,6 +65,8 @@ OWED = (
              "if notice.lease_renew_ack.late:", "if False:"),
     Mutation("who did not hear is not told again", "member/leasekeeper.py",
              "                self._send_renewals(sender, notice.sequence)\n", "", safety=False),
+    Mutation("what did not leave is forgotten", "member/proposals.py",
+             "        self.queued.extendleft(reversed(self._unsent))\n", "", safety=False),
     Mutation("renewals of another term are heard", "member/leasekeeper.py",
              "        elif notice.term != core.node.term or sender not in core.node.peers:",
              "        elif sender not in core.node.peers:"),

@@ -163,6 +163,7 @@ class MemberCore:
         self.node.tick()
         self.leases.tick()
         if not self.idle:
+            self.proposals.retry()
             self.reply_all(self.proposals.expired(now) + self.reads.expired(now))
             self.reads.restart(now)
         if self.leadership.given_up(now):

@@ -151,6 +151,13 @@ class LeaseKeeper:
             for call in self.calls.take():
                 self._forward(call)
 
+    def not_sent(self, message: Message) -> None:
+        """This notice did not leave: what was forwarded with it is tried again at the next tick."""
+        notice = peer.Notice.FromString(message.context)
+        if notice.WhichOneof("kind") == "lease_forward" and (
+                call := self.calls.answered(notice.sequence)) is not None:
+            self._parked.append(call)
+
     def receive(self, message: Message) -> None:
         """A notice from another member."""
         try:

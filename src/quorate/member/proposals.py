@@ -15,7 +15,7 @@ Not here: encoding of requests (requests.py), what applying does (state/machine.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from google.protobuf.message import Message as Proto
@@ -55,9 +55,11 @@ class Proposals:
         self.failed = 0
         """Refused after they were taken, since the start; for metrics."""
         self._in_flight: dict[bytes, Proposal] = {}
+        self._unsent: list[Proposal] = []
+        """Not in flight after all: there was no connection to the leader."""
 
     def __len__(self) -> int:
-        return len(self.queued) + len(self._in_flight)
+        return len(self.queued) + len(self._in_flight) + len(self._unsent)
 
     def submit(self, proposal: Proposal, *, own: bool = False) -> Refused | None:
         """Queue it for this turn's batch, or say why not: there are too many, unless it is the
@@ -83,6 +85,16 @@ class Proposals:
             proposal = self._in_flight.pop(payload)
             proposal.term = 0
             self.queued.appendleft(proposal)
+
+    def not_sent(self, payloads: Iterable[bytes]) -> None:
+        """These did not leave this member; they wait for `retry`, until when it may know better
+        whom to send them to."""
+        self._unsent += [p for payload in payloads if (p := self._in_flight.pop(payload, None))]
+
+    def retry(self) -> None:
+        """Queue again, in front, what did not leave."""
+        self.queued.extendleft(reversed(self._unsent))
+        self._unsent.clear()
 
     def applied(self, payload: bytes) -> Proposal | None:
         """The proposal that this entry was, if it is one of ours."""
@@ -122,6 +134,7 @@ class Proposals:
 
     def fail(self, queued: Problem, in_flight: Problem) -> list[Reply]:
         """Refuse everything: the queue was never proposed, the rest is unknown."""
+        self.retry()
         replies: list[Reply] = [(p.done, Refused(queued)) for p in self.queued]
         self.failed += len(replies)
         self.queued.clear()

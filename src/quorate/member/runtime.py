@@ -34,7 +34,7 @@ from quorate.member.upkeep import TICK_S, Upkeep
 from quorate.peers.handler import SnapshotSink
 from quorate.peers.counts import PeerCounts
 from quorate.peers.transport import PeerTransport
-from quorate.raft.types import Message, Snapshot
+from quorate.raft.types import Message, MessageType, Snapshot
 from quorate.state.backend import AppliedPoint
 from quorate.state.members import Member, to_json
 from quorate.wire.prometheus import Histogram
@@ -276,9 +276,14 @@ class Runtime:
         self.core.receive(message, self._loop.time())
         self.wake()
 
-    def on_unreachable(self, member_id: int) -> None:
-        """Messages to the peer were dropped."""
+    def on_unreachable(self, member_id: int, dropped: list[Message]) -> None:
+        """See `PeerHandler`. What clients wait for is tried again at the next tick."""
         self.core.node.report_unreachable(member_id)
+        for message in dropped:
+            if message.type is MessageType.PROP:
+                self.core.proposals.not_sent(entry.data for entry in message.entries)
+            elif message.type is MessageType.NOTICE:
+                self.core.leases.not_sent(message)
 
     def on_lost(self, member_id: int) -> None:
         """The peer's process is gone, as far as its connection tells."""

@@ -39,8 +39,8 @@ class PeerHandler(Protocol):
 
     def on_message(self, message: Message) -> None: ...
 
-    def on_unreachable(self, member_id: int) -> None:
-        """Messages to the member were dropped."""
+    def on_unreachable(self, member_id: int, dropped: list[Message]) -> None:
+        """These messages to the member did not leave."""
         ...
 
     def on_lost(self, member_id: int) -> None:

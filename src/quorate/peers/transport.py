@@ -81,8 +81,8 @@ class Peer:
 
     def send(self, messages: list[Message]) -> None:
         """Send in order; drop what cannot be sent."""
-        out, dropped = self._out, 0
-        parts = []
+        out = self._out
+        parts, dropped = [], []
         backlog = out.buffered() if out is not None else 0
         for position, message in enumerate(messages):
             if message.type is MessageType.SNAP:
@@ -93,7 +93,7 @@ class Peer:
                 continue
             bulky = append and bool(message.entries)
             if out is None or backlog > QUEUE_BYTES_MAX * (1 if bulky else 2):
-                dropped += 1
+                dropped.append(message)
                 continue
             data = encode_message(message)
             backlog += len(data)
@@ -105,8 +105,8 @@ class Peer:
             out.write(data)
             out.flush()
         if dropped:
-            self.counts.send_failures += dropped
-            self._owner.handler.on_unreachable(self.id)
+            self.counts.send_failures += len(dropped)
+            self._owner.handler.on_unreachable(self.id, dropped)
 
     def live(self) -> None:
         """Send a sign of life, and look for the peer's."""

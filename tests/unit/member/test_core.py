@@ -280,6 +280,21 @@ def test_a_paused_member_is_told_of_renewals_again(trio: Trio) -> None:
     assert trio.cores[2].leases.clock.ages(trio.now, 1).ages_ms == [0]
 
 
+def test_a_renewal_that_did_not_leave_is_tried_again(trio: Trio) -> None:
+    """At the next tick, when there may be a connection to the leader."""
+    trio.elect(1)
+    lease = _granted(trio)
+    answers: list[object] = []
+    trio.cut = {2}
+    trio.cores[2].leases.call(lease, answers.append)
+    trio.settle()
+    trio.cores[2].leases.not_sent(trio.sent[-1])
+    trio.cut = set()
+    trio.tick()
+
+    assert answers == [LeaseAnswer(5, 5)]
+
+
 def test_an_unknown_lease_is_answered_from_a_current_state(trio: Trio) -> None:
     """TTL 0, on any member, and only after a read index."""
     trio.elect(1)

@@ -133,3 +133,25 @@ def test_a_large_batch_is_forwarded_in_pieces() -> None:
     assert [[len(e.data) for e in piece] for piece in cut] == [[4, 6], [1], [30], [5, 5], [1]]
     assert tuple(e for piece in cut for e in piece) == entries
     assert list(pieces(entries[:1], 1)) == [entries[:1]]
+
+
+def test_what_did_not_leave_is_queued_again_later() -> None:
+    """In front, once it is time; what was applied meanwhile is not."""
+    proposals = _submitted(b"a", b"b")
+    proposals.take(1)
+    proposals.not_sent([b"a", b"b", b"none"])
+    assert (len(proposals), proposals.take(1)) == (2, ())
+    proposals.submit(Proposal(b"c", REQUEST, _ignore, 10.0))
+    proposals.retry()
+
+    assert [e.data for e in proposals.take(1)] == [b"a", b"b", b"c"]
+
+
+def test_what_did_not_leave_is_refused_for_sure() -> None:
+    """It cannot have happened."""
+    proposals = _submitted(b"a")
+    proposals.take(1)
+    proposals.not_sent([b"a"])
+
+    assert _problems(proposals.fail(
+        Problem.NO_LEADER, Problem.TIMED_OUT_LEADER_LOST)) == [Problem.NO_LEADER]
