@@ -73,6 +73,9 @@ def parse_form(*sources: bytes) -> Form:
     """The parameters of a body and a query, in this order; raises BadForm."""
     form: Form = {}
     for source in filter(None, sources):
+        if (only := _ONLY_VALUE.fullmatch(source)) is not None:  # most of them
+            form.setdefault("value", []).append(only[1])
+            continue
         for piece in filter(None, source.split(b"&")):
             if b";" in piece:
                 raise BadForm(210, "invalid semicolon separator in query")
@@ -80,6 +83,9 @@ def parse_form(*sources: bytes) -> Form:
             key = unescape(name).decode("latin-1")
             form.setdefault(key, []).append(unescape(value))
     return form
+
+
+_ONLY_VALUE = re.compile(rb"value=([^&;%+]*)")
 
 
 def clean(path: bytes) -> bytes:
