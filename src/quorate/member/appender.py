@@ -50,6 +50,8 @@ class Appender:
         self.sync_s = Histogram()
         self.write_s = Histogram()
         self._broken = False
+        self.syncing_since: float | None = None
+        """When the sync that is under way in the thread began, by the loop's clock."""
 
     @property
     def busy(self) -> bool:
@@ -80,9 +82,9 @@ class Appender:
                 self._timed_sync()
                 self._report(works)
             else:
-                self._syncing = works
-                future = asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._timed_sync)
+                self._syncing, loop = works, asyncio.get_running_loop()
+                self.syncing_since = loop.time()
+                future = loop.run_in_executor(self._thread, self._timed_sync)
                 future.add_done_callback(self._synced)
         except Exception as failure:
             self._fail(failure)
@@ -113,6 +115,7 @@ class Appender:
 
     def _synced(self, future: asyncio.Future[None]) -> None:
         works, self._syncing = self._syncing, []
+        self.syncing_since = None
         failure = future.exception()
         if failure is not None:
             self._fail(failure)

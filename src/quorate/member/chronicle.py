@@ -30,8 +30,19 @@ class Chronicle:
         self._tick_due: float | None = None
         self.slow_turns = 0
         self.late_heartbeats = 0
+        self.ticks = 0
         self.lag_s = Histogram()
         """How late the loop came to each tick."""
+
+    @property
+    def status(self) -> str:
+        """How this member is, in words."""
+        lead, term = self._core.leadership.known
+        if not lead:
+            return f"no leader in term {term}; requests are refused"
+        if lead == self._core.config.member_id:
+            return f"leads in term {term}"
+        return f"follows {self._name(lead)} in term {term}"
 
     def turned(self, took_s: float) -> None:
         """A turn of the core took so long; look what came of it."""
@@ -44,6 +55,7 @@ class Chronicle:
 
     def ticked(self, now: float) -> None:
         """A heartbeat interval has passed, or more."""
+        self.ticks += 1
         due, self._tick_due = self._tick_due, now + self._heartbeat_s
         if due is None:
             return

@@ -33,6 +33,7 @@ from quorate.member.config import Config
 from quorate.member.settings import ConfigError
 from quorate.member.limits import CoreConfig
 from quorate.member.measures import Measures
+from quorate.member.notify import Notifier
 from quorate.member.membership import Rules
 from quorate.member.quota import Quota
 from quorate.member.requests import RequestIds
@@ -170,6 +171,7 @@ class RunningMember:
         self._api = make_api(self.service)
         self._listeners: list[asyncio.Server] = []
         self._published = self._serving = False
+        self._notifier = Notifier(os.environ)
         self._opening: asyncio.Task[None] | None = None
 
     def _build(self, recovered: Recovered) -> Runtime:
@@ -200,6 +202,8 @@ class RunningMember:
             await transport.listen(url.host, url.port)
         self.runtime.transport = transport
         self.runtime.update_peers()
+        self._notifier.tell("STATUS=waits for a leader")
+        self._notifier.watch(self.runtime)
         for url in self.config.listen_metrics_urls:
             self._listeners.append(await self._loop.create_server(
                 lambda: self._api.metrics_protocol(self._connections, self._loop),
@@ -289,6 +293,7 @@ class RunningMember:
         gc.collect()
         gc.freeze()  # what is alive now stays: the collector need not look at it again
         gc.set_threshold(*GC_THRESHOLDS)
+        self._notifier.tell("READY=1", f"STATUS={self.runtime.chronicle.status}")
         log.info("published local member to cluster through raft")
         log.info("ready to serve client requests")
         for url in self.config.listen_client_urls:
@@ -297,6 +302,7 @@ class RunningMember:
 
     async def stop(self, *, orderly: bool = True) -> None:
         """See the module's text."""
+        self._notifier.tell("STOPPING=1")
         core = self.runtime.core
         for listener in self._listeners:
             listener.close()

@@ -88,7 +88,7 @@ class Runtime:
             wal, SyncMode(heartbeat_s), done=core.append_done, wake=self.wake,
             failed=failed, install=self._install)
         self._commits = ThreadPoolExecutor(1, thread_name_prefix="backend-commit")
-        self._committing = False
+        self._committing_since: float | None = None
         self._pace = CommitPace()
         self._scheduled = self._settled = self._preparing = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -215,9 +215,15 @@ class Runtime:
 
     # The backend and the length of the log.
 
+    @property
+    def writing_since(self) -> float | None:
+        """When the oldest write that the disk has not answered began, by the loop's clock."""
+        begun = (self.appender.syncing_since, self._committing_since)
+        return min((since for since in begun if since is not None), default=None)
+
     def _commit(self) -> None:
         self._again(2, COMMIT_S, self._commit)
-        if self._committing:
+        if self._committing_since is not None:
             return
         if not self.appender.busy:
             self.appender.wal.note_synced()
@@ -230,12 +236,12 @@ class Runtime:
         batch = self.backend.freeze() if self._pace.due(now, log_bytes) else None
         if batch is None:
             return
-        self._committing = True
+        self._committing_since = now
         self._pace.began(now, log_bytes)
         future = self._loop.run_in_executor(self._commits, self._write_batch, batch)
 
         def written(done: asyncio.Future[None]) -> None:
-            self._committing = False
+            self._committing_since = None
             failure = done.exception()
             if failure is not None:
                 self._failed(failure)
