@@ -222,3 +222,17 @@ def test_a_watch_ends_when_its_member_stops(tmp_path: Path) -> None:
         assert (response.status, response.read()) == (200, b"")
         assert member.wait() == -signal.SIGTERM
         watch.close()
+
+
+def test_without_v2(tmp_path: Path) -> None:
+    """Nothing of it is there, and v3 is."""
+    with running_cluster(tmp_path, 1, extra=("--enable-v2=false",)) as cluster:
+        member = cluster.members[0]
+        client = member.client()
+        client.put("k", "v")
+        client.close()
+        statuses = {ask(member, method, path, body)[0] for method, path, body in (
+            ("GET", "/v2/keys/", None), ("PUT", "/v2/keys/k", "value=1"),
+            ("GET", "/v2/members", None), ("GET", "/v2/machines", None))}
+
+    assert statuses == {404}

@@ -22,11 +22,12 @@ class ClientPort:
     """Makes the protocol of each connection."""
 
     def __init__(
-        self, service: Service, *, extensive_metrics: bool = False, slow_request_s: float = 0.0
+        self, service: Service, *, extensive_metrics: bool = False, slow_request_s: float = 0.0,
+        serves_v2: bool = True,
     ) -> None:
         """See `calls.Calls`."""
         calls = Calls(extensive=extensive_metrics, slow_s=slow_request_s)
-        self._gateway = ApiHandler(service, calls)
+        self._gateway = ApiHandler(service, calls, serves_v2=serves_v2)
         self._grpc = GrpcApi(service, calls)
         self._opener = opener(self._grpc)
 

@@ -62,7 +62,7 @@ class Call:
 class ApiHandler:
     """A `net.http1.Handler` over a `Service`."""
 
-    def __init__(self, service: Service, calls: Calls) -> None:
+    def __init__(self, service: Service, calls: Calls, *, serves_v2: bool = True) -> None:
         self._service = service
         self._unary = {
             path: Call(unary.request, serve, unary.waits, calls.of(unary.path, waits=unary.waits))
@@ -79,7 +79,7 @@ class ApiHandler:
             "maintenance/snapshot": (
                 self._snapshot, calls.of("etcdserverpb.Maintenance/Snapshot", answers))}
         self._streams: set[StreamExchange | WaitingExchange] = set()
-        self._v2 = V2Api(service, CORS)
+        self._v2 = V2Api(service, CORS) if serves_v2 else None
         self._health = HealthPages(service)
         self._metrics = MetricsPage(service.measures, calls.families, self._health.families)
         self._version = json.dumps(
@@ -97,7 +97,7 @@ class ApiHandler:
             self._gateway(path[4:], request, exchange)
         elif path.startswith("/v3beta/"):
             self._gateway(path[8:], request, exchange)
-        elif path.startswith("/v2/") or path == "/v2":
+        elif self._v2 is not None and (path.startswith("/v2/") or path == "/v2"):
             self._v2.serve(request, exchange)
         elif path == "/version":
             exchange.respond(200, self._version)
@@ -118,7 +118,8 @@ class ApiHandler:
         """The member stops: end what would never end by itself."""
         for stream in list(self._streams):
             stream.shut_down()
-        self._v2.end_watches()
+        if self._v2 is not None:
+            self._v2.end_watches()
 
     # The gateway.
 

@@ -38,6 +38,7 @@ GROUPS = (
     ("History", ("auto-compaction-mode", "auto-compaction-retention")),
     ("Logs", ("log-level", "log-format", "log-outputs", "warning-unary-request-duration")),
     ("Metrics", ("listen-metrics-urls", "metrics")),
+    ("The v2 API", ("enable-v2",)),
 )
 
 
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         logs.set_up(config.log_level, config.log_outputs, config.log_format)
         return run(config, partial(
             ClientPort, extensive_metrics=config.metrics_extensive,
-            slow_request_s=config.slow_request_s), SERVER_VERSION)
+            slow_request_s=config.slow_request_s, serves_v2=config.enable_v2), SERVER_VERSION)
     except ConfigError as wrong:
         print(f"quorate: {wrong}", file=sys.stderr)
         return 2 if wrong.usage else 1

@@ -59,6 +59,7 @@ class Config:
     log_outputs: tuple[str, ...] = ("stderr",)
     listen_metrics_urls: tuple[Url, ...] = ()
     metrics_extensive: bool = False
+    enable_v2: bool = True
     slow_request_s: float = 0.3
     """A unary request that takes longer is told; 0 for never."""
     warnings: tuple[str, ...] = ()
@@ -244,6 +245,7 @@ def _checked(s: Settings, warnings: list[str]) -> Config:
         log_format=s.choice("log-format", "console", "json"),
         listen_metrics_urls=s.urls("listen-metrics-urls", "") if s.given(
             "listen-metrics-urls") else (),
+        enable_v2=s.get("enable-v2", "true") == "true",
         metrics_extensive=s.choice("metrics", "basic", "extensive") == "extensive",
         slow_request_s=_slow_request_s(s),
         log_outputs=tuple(s.get("log-outputs", "stderr").split(",")),

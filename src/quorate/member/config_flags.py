@@ -102,7 +102,7 @@ FLAGS: dict[str, Flag] = {flag.name: flag for flag in (
     Flag("enable-grpc-gateway", _B, Use.NONE),
     Flag("enable-log-rotation", _B, Use.NONE),
     Flag("enable-pprof", _B, Use.NONE),
-    Flag("enable-v2", _B, Use.NONE),
+    Flag("enable-v2", _B, Use.ACT),
     Flag("experimental-backend-bbolt-freelist-type", _T, Use.NONE),
     Flag("experimental-bootstrap-defrag-threshold-megabytes", _T, Use.NONE),
     Flag("experimental-compact-hash-check-enabled", _B, Use.NONE),
