@@ -80,7 +80,8 @@ class Client:
         self.holder = Holder(name, clock, rng, self.ask, plan)
         self._v2_share = plan.v2
         self._v2 = V2Grammar(name, plan.stream(f"v2 {name}"), plan.clients, plan.ttl_factor)
-        self._grammar = Grammar(name, rng, plan.clients, self.holder.any_lease, answers)
+        self._grammar = Grammar(name, rng, plan.clients, self.holder.any_lease, answers,
+                                v2=bool(plan.v2))
         self._questions = Questions(clock, rng, self.ask, plan, answers, self.holder)
 
     @property

@@ -31,8 +31,13 @@ FIELDS = {C.VERSION: "version", C.CREATE: "create_revision", C.MOD: "mod_revisio
           C.LEASE: "lease"}
 TARGETS = (*FIELDS, C.MOD, C.VALUE)
 BOUNDS = ("min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision")
+V2_KEYS = ("a", "d", "d/a")
+"""Of those that v2 requests are about; the second is a directory to them."""
+
 INTERVALS = ((b"c", b"d"), (b"c", b"c1"), (b"c", b"\0"), (b"x", b"y"), (b"d", b"c"))
 """All, some, all and the locks, none, none."""
+V2_INTERVALS = ((b"/", b"0"), (b"quorate/", b"quorate0"))
+"""All of v2's, and its markers."""
 
 
 class Grammar:
@@ -40,8 +45,9 @@ class Grammar:
 
     def __init__(
         self, name: str, rng: random.Random, clients: int, lease: Callable[[], int],
-        answers: Answers,
+        answers: Answers, *, v2: bool = False,
     ) -> None:
+        """`v2`: also about keys that v2 requests are about."""
         self._name = name
         self._rng = rng
         self._clients = clients
@@ -52,6 +58,12 @@ class Grammar:
         self._own = [f"{name}/{n}".encode() for n in range(KEYS)]
         self._keys = [f"c{client}/{n}".encode() for client in range(clients)
                       for n in range(KEYS)]
+        self._intervals: tuple[tuple[bytes, bytes], ...] = INTERVALS
+        if v2:
+            self._own += [f"/{name}/{key}".encode() for key in V2_KEYS]
+            self._keys += [f"/c{client}/{key}".encode() for client in range(clients)
+                           for key in V2_KEYS]
+            self._intervals += V2_INTERVALS
         self._to_put: list[bytes] = []
         self._to_delete: list[bytes] = []
 
@@ -99,7 +111,7 @@ class Grammar:
         if self._rng.random() < 0.5:
             client = self._rng.randrange(self._clients)
             return f"c{client}/".encode(), f"c{client}0".encode()
-        return self._rng.choice(INTERVALS)
+        return self._rng.choice(self._intervals)
 
     def _range(self) -> rpc.RangeRequest:
         rng = self._rng
