@@ -66,11 +66,12 @@ def _nodes(node: v2.V2Node) -> Iterator[v2.V2Node]:
         yield from _nodes(child)
 
 
-def _is_path(key: bytes) -> bool:
+def is_path(key: bytes) -> bool:
+    """Whether v2 has a name for a key."""
     return key.startswith(b"/") and not {b"", b".", b".."} & set(key[1:].split(b"/"))
 
 
-def _above(path: bytes) -> list[bytes]:
+def ancestors(path: bytes) -> list[bytes]:
     """Directories that a path is in, but the root."""
     names = path.split(b"/")
     return [b"/".join(names[:count]) for count in range(2, len(names))]
@@ -87,18 +88,18 @@ class _Tree:
     def __init__(self, state: State) -> None:
         self.kvs = kvs = state.kvs
         self._ttls = state.ttls
-        keys = sorted(key for key in kvs if _is_path(key))
+        keys = sorted(key for key in kvs if is_path(key))
         markers = sorted(key for key in kvs if key.startswith(MARKER + b"/"))
         self.dirs: dict[bytes, kv_pb2.KeyValue] = {}
         """With the key that tells when they were made: the marker, or the first that is inside."""
         for key in (*keys, *markers):
-            for above in _above(key.removeprefix(MARKER)):
+            for above in ancestors(key.removeprefix(MARKER)):
                 self.dirs.setdefault(above, kvs[key])
         self.dirs |= {key.removeprefix(MARKER): kvs[key] for key in markers}
         self.files = {key: kvs[key] for key in keys if key not in self.dirs}
 
     def require(self, path: bytes) -> v2.V2Node:
-        for above in _above(path):
+        for above in ancestors(path):
             if above not in self.dirs:
                 raise Impossible(f"{above!r} is no directory")
         node = self.find(path)
@@ -190,7 +191,7 @@ class _Draft:
         """A file or a directory, with the directories that it is in."""
         if path == b"/":
             raise Impossible("the root cannot be written")
-        for above in _above(path):
+        for above in ancestors(path):
             if above in self._tree.files:
                 raise Impossible(f"{above!r} is a file")
             if above not in self._tree.dirs:

@@ -141,8 +141,9 @@ class V2Watches:
             return
         new, self._new = self._new, []
         for revision, events in _revisions(new):
+            begun: set[V2Watch] = set()
             for told in self._events(revision, events):
-                self._notify(told, revision)
+                self._notify(told, revision, begun)
         self._told = self._machine.revision
         self.lagging = False
         for watch in list(self._behind):
@@ -179,14 +180,17 @@ class V2Watches:
     def _has_room(self, watch: V2Watch) -> bool:
         return watch.sink.backlog_bytes() <= self._limits.watch_backlog_bytes
 
-    def _notify(self, told: _Told, revision: int) -> None:
+    def _notify(self, told: _Told, revision: int, begun: set[V2Watch]) -> None:
+        """`begun`: who is told of the revision, and so is told all of it: history would begin
+        again with its first event."""
         paths = {ROOT: None, **dict.fromkeys((*ancestors(told.path), told.path)),
                  **dict.fromkeys(sorted(told.removed))}
         for path in paths:
             for watch in list(self._synced.get(path, ())):
                 if watch.next_revision > revision or not _matches(watch, told):
                     continue
-                if self._has_room(watch):
+                if watch in begun or self._has_room(watch):
+                    begun.add(watch)
                     self._give(watch, told)
                 else:
                     self._lag(watch, revision)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from quorate.check.leases import LeaseHistory, judge_leases, judge_locks
 from quorate.check.revisions import judge_revisions
+from quorate.check.v2watches import judge_v2_watch
 from quorate.check.watches import EventIndex, judge_resumption, judge_watch
 from quorate.raft.types import Message
 from quorate.sim.access import Access
@@ -19,6 +20,7 @@ from quorate.sim.answers import Answers
 from quorate.sim.client import Client
 from quorate.sim.events import Events
 from quorate.sim.plan import Plan
+from quorate.sim.v2watcher import V2Watcher
 from quorate.sim.watcher import Watcher
 from quorate.wire._generated import peer_pb2 as peer
 
@@ -69,7 +71,7 @@ def judge_clients(
     plan: Plan, clients: Sequence[Client], watchers: Sequence[Watcher], events: Events,
     leases: LeaseWatch, answers: Answers, *, trouble: tuple[float, float], until: float,
     memories: dict[int, float], late_s: float, steady_since: float,
-    nodes: Sequence[Access] = (),
+    nodes: Sequence[Access] = (), v2_watchers: Sequence[V2Watcher] = (),
 ) -> list[str]:
     """Everything that is wrong, in sentences, with what PostgreSQL's nodes asked.
     `trouble`: when there may have been no quorum; `memories`: since when each voter remembers
@@ -87,6 +89,9 @@ def judge_clients(
             for session in interest.sessions:
                 wrong += judge_watch(session, index, compacted=answers.compacting)
             wrong += judge_resumption(interest.sessions, index)
+    for v2_watcher in v2_watchers:
+        for v2_session in v2_watcher.sessions:
+            wrong += judge_v2_watch(v2_session, events.log)
     histories = [h for access in nodes
                  for h in (*access.leases.values(), *access.ttls.histories)]
     for client in clients:

@@ -18,9 +18,7 @@ import random
 from collections.abc import Callable
 
 from quorate.check.linearizability import NEVER
-from quorate.raft.types import (
-    ConfState, EntryType, InvariantBroken, Message, MessageType,
-)
+from quorate.raft.types import ConfState, EntryType, InvariantBroken, Message, MessageType
 from quorate.sim.answers import Answers
 from quorate.sim.client import Client
 from quorate.sim.clock import Clock
@@ -37,6 +35,7 @@ from quorate.sim.report import Report
 from quorate.sim.room import make_room
 from quorate.sim.schedules import run_schedules
 from quorate.sim.upkeep import owed_compaction
+from quorate.sim.v2watcher import catch_up, v2_watchers
 from quorate.sim.watcher import Watcher
 from quorate.wire._generated import rpc_pb2 as rpc
 
@@ -44,17 +43,16 @@ PROGRESS_ELECTIONS = 20
 """Election timeouts within which a healed majority must have acknowledged a write."""
 
 PATIENCE_ELECTIONS = 2
-"""After so long without an answer the one who asks for progress asks another member: the first may
-have been removed, and have stopped."""
+"""Without an answer for so long, the next member is asked: the first may have been removed."""
 
 CONVERGE_ELECTIONS = 30
-"""The same until all members have applied the same, without clients."""
+"""Until all members have applied the same, without clients."""
 
 STEADY_ELECTIONS = 3
 """After so long whoever leads has led for a while, unless another leads later."""
 
 SETTLE_S = 12.0
-"""Clients go on for this long after everything is healed: the longest lease and its end."""
+"""How long clients go on after everything is healed: the longest lease and its end."""
 
 LOOK_ELECTIONS = 0.05
 """How often, in election timeouts, is looked whether a phase is over."""
@@ -94,6 +92,7 @@ class World:
         self.operator = Operator(self)
         self.clients = [self._client(n) for n in range(plan.clients)]
         self.watchers = [self._watcher(n) for n in range(plan.watchers)]
+        self.v2_watchers = v2_watchers(plan, self.clock, self.pick)
         self.ha = None if plan.ha is None else HaCluster(
             plan, plan.ha, self.clock, lambda: self.members, self.note, self.violation)
 
@@ -123,7 +122,8 @@ class World:
         """Everybody starts; what the plan has is on the agenda."""
         for member in list(self.members.values()):
             member.start()
-        for actor in (*self.clients, *self.watchers, *([self.ha] if self.ha else ())):
+        ha = [self.ha] if self.ha else []
+        for actor in (*self.clients, *self.watchers, *self.v2_watchers, *ha):
             actor.start()
         self.faults.schedule()
         self.operator.schedule()
@@ -181,6 +181,7 @@ class World:
             healthy = next(m for m in self.members.values() if m.id in self._voters() and m.up)
             for watcher in self.watchers:
                 watcher.catch_up(healthy)
+            catch_up(self.v2_watchers, healthy)
         wrong += judge_clients(
             self.plan, self.clients, self.watchers, self.events, self.leases,
             self.answers, trouble=(0.0, self.clock.now + 1e9 if report.stopped_safely else trouble),
@@ -189,7 +190,7 @@ class World:
             memories={
                 m.id: max(m.remembers_since, self.invariants.reconfigured_at) if m.up else NEVER
                 for m in map(self.members.__getitem__, self._voters())},
-            nodes=[] if self.ha is None else self.ha.accesses)
+            nodes=[] if self.ha is None else self.ha.accesses, v2_watchers=self.v2_watchers)
         if not report.stopped_safely:
             wrong += self._ask_at_rest(healthy)
         if wrong:

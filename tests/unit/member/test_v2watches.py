@@ -235,3 +235,26 @@ def test_a_refresh_is_not_told_but_moves_the_index(store: Watched) -> None:
     store.flush()
 
     assert now.got == later.got == ["compareAndSwap /a 4"]
+
+
+def test_a_stream_that_is_full_within_a_revision_is_told_each_event_once(store: Watched) -> None:
+    """A transaction of v3 is several events of v2; after the first there is no room for another
+    revision."""
+
+    class Small(Sink):
+        def send(self, event: v2.V2Response) -> None:
+            super().send(event)
+            self.backlog = LIMITS.watch_backlog_bytes + 1
+
+    sink = Small()
+    store.watches.open(b"/", sink, recursive=True, stream=True)
+    store.apply(txn=rpc.TxnRequest(success=[
+        rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=b"v")) for key in (b"/a", b"/b")]))
+    store.flush()
+    store.ask("PUT", "/c", "value=1")
+    store.flush()
+    assert sink.got == ["set /a 2", "set /b 2"]
+    sink.backlog = 0
+    store.flush()
+
+    assert sink.got == ["set /a 2", "set /b 2", "set /c 3"]
