@@ -46,6 +46,12 @@ def v2_watchers(
             for number, rng in enumerate(dice)]
 
 
+def start(watchers: Sequence[V2Watcher]) -> None:
+    """Have them begin to watch."""
+    for watcher in watchers:
+        watcher.start()
+
+
 def catch_up(watchers: Sequence[V2Watcher], member: SimMember) -> None:
     """Have them be told everything, by this member."""
     for watcher in watchers:

@@ -35,7 +35,7 @@ from quorate.sim.report import Report
 from quorate.sim.room import make_room
 from quorate.sim.schedules import run_schedules
 from quorate.sim.upkeep import owed_compaction
-from quorate.sim.v2watcher import catch_up, v2_watchers
+from quorate.sim.v2watcher import catch_up, start, v2_watchers
 from quorate.sim.watcher import Watcher
 from quorate.wire._generated import rpc_pb2 as rpc
 
@@ -122,9 +122,9 @@ class World:
         """Everybody starts; what the plan has is on the agenda."""
         for member in list(self.members.values()):
             member.start()
-        ha = [self.ha] if self.ha else []
-        for actor in (*self.clients, *self.watchers, *self.v2_watchers, *ha):
+        for actor in (*self.clients, *self.watchers, *([self.ha] if self.ha else ())):
             actor.start()
+        start(self.v2_watchers)
         self.faults.schedule()
         self.operator.schedule()
 
