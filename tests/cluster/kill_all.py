@@ -18,7 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import Cluster, ErrorAnswer, Unanswered, b64, running_cluster
+from harness import (
+    START_S_MAX, Cluster, ErrorAnswer, JsonClient, Member, Unanswered, b64, running_cluster,
+)
 
 WRITERS = 4
 
@@ -53,6 +55,23 @@ def write(cluster: Cluster, ledger: Ledger, name: str, stop: threading.Event) ->
     client.close()
 
 
+def caught_up(member: Member) -> JsonClient:
+    """A client of a member that serves, which it may not have done yet, though there is a leader,
+    and that has applied all that was acknowledged: a linearizable read waits for it."""
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        client = member.client()
+        try:
+            client.get("x")
+        except Unanswered:
+            client.close()
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return client
+
+
 def verify(cluster: Cluster, ledger: Ledger) -> None:
     """Every acknowledged write is there, and the members agree."""
     leader = cluster.leader()
@@ -66,8 +85,7 @@ def verify(cluster: Cluster, ledger: Ledger) -> None:
     revision = answer["header"]["revision"]
     hashes = set()
     for member in cluster.members:
-        one = member.client()
-        one.get("x")  # linearizable: waits until the member has caught up
+        one = caught_up(member)
         hashes.add(one.call("/v3/maintenance/hashkv", {"revision": revision}).get("hash"))
         one.close()
     if len(hashes) != 1:
