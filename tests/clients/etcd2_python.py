@@ -106,13 +106,13 @@ def watches(client: Any, other: Any) -> None:
     key = P + "/watch/a"
     first = client.write(key, "1").modifiedIndex
     client.write(key, "2")
-    client.delete(key)
+    last = client.delete(key)
     past = [client.watch(key, index=first + n) for n in range(3)]
     equal([(one.action, one.value, one.modifiedIndex - first) for one in past],
           [("set", "1", 0), ("set", "2", 1), ("delete", None, 2)])
     heard: list[Any] = []
     waiting = threading.Thread(target=lambda: heard.append(
-        other.watch(P + "/watch", recursive=True, timeout=20)))
+        other.watch(P + "/watch", index=last.modifiedIndex + 1, recursive=True, timeout=20)))
     waiting.start()
     time.sleep(0.3)
     client.refresh(client.write(P + "/elsewhere", "1", ttl=60).key, 60)
