@@ -157,7 +157,7 @@ def locks(one: Any, other: Any) -> None:
     third = etcd.Lock(one, "etcd2-python")
     equal(third.acquire(lock_ttl=60), True)
     assert time.monotonic() - asked >= LEASE_S - 1, "the lock of a silent holder ended early"
-    equal(second.is_acquired, False)
+    until(lambda: not second.is_acquired)  # its member may learn of it a little later
     third.release()
 
 
