@@ -179,3 +179,14 @@ def test_operations_are_counted_by_how_they_end(store: BothStore) -> None:
 
     assert {name: count for name, count in counts.items() if count} == {
         "setsSuccess": 2, "createFail": 1, "expireCount": 1}
+
+
+def test_what_is_a_directory_is_not_remembered_too_long() -> None:
+    """A key of v3 makes one, and its deletion ends it."""
+    store = BothStore()
+    for _ in range(2):
+        with pytest.raises(Refused):
+            store.machine.v2.get(b"/x", recursive=False)
+        store.put("/x/y")
+        assert store.machine.v2.get(b"/x", recursive=False).node.dir
+        store.delete("/x/y")
